@@ -1,0 +1,163 @@
+"""Profiles of an input against its forward pass; scaling; memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+import undertow as ut
+from benchmarks.information.timing import interleaved, machine_floor
+from undertow.information.estimators.gaussian_copula import GaussianCopula
+from undertow.information.matrices import Coded, References, source, target
+from undertow.information.profiles import iip, ioc, oip
+from undertow.information.readers import Readers, features, fit
+from undertow.studies.meter import Meter
+from undertow.taps import choose, read
+
+__all__ = ["memory", "profiles", "scaling"]
+
+BATCHES = (1, 16, 64, 256)
+REFERENCES = 8
+
+
+def _model(name: str) -> tuple[nn.Module, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The model, test images, training images and their labels."""
+    model = ut.load_model(name).eval()
+    data = "digits" if name == "digits_cnn" else "cifar10"
+    test, train = ut.load_data(data, split="test"), ut.load_data(data, split="train")
+    x, _ = test[: max(BATCHES)]
+    images, labels = train[:512]
+    return model, x, images, labels
+
+
+def _readers(model: nn.Module, taps: Any, x: torch.Tensor, y: torch.Tensor) -> Readers:
+    seen = read(model, x, taps).maps
+    half = len(x) // 2
+    named = {tap.name: features(seen[tap.name]) for tap in taps}
+    first = {name: values[:half] for name, values in named.items()}
+    second = {name: values[half:] for name, values in named.items()}
+    return fit(first, y[:half], second, y[half:], classes=int(y.max()) + 1)
+
+
+def profiles(rounds: int, name: str) -> list[dict[str, Any]]:
+    """Milliseconds an input: forward, everything measured, and their ratio."""
+    model, x, images, labels = _model(name)
+    taps = choose(model, x[:1])
+    readers = _readers(model, taps, images, labels)
+    references = images[:REFERENCES]
+    meters = {
+        "gaussian_copula": Meter(model, taps, references=references),
+        "gaussian_copula + class information": Meter(
+            model, taps, references=references, readers=readers
+        ),
+        "binned": Meter(model, taps, estimator="binned", references=references),
+    }
+    found = []
+    for batch in BATCHES:
+        images = x[:batch]
+
+        def forward(images: torch.Tensor = images) -> object:
+            with torch.inference_mode():
+                return model(images)
+
+        work: dict[str, Any] = {"forward": forward}
+        work["reading (forward with hooks)"] = lambda images=images: read(model, images, taps)
+        for title, meter in meters.items():
+            work[title] = lambda images=images, meter=meter: meter(images)
+        spent = interleaved(work, rounds)
+        for title, seconds in spent.items():
+            own = {clock: 1e3 * seconds[clock] / batch for clock in seconds}
+            rest = {c: seconds[c] - spent["reading (forward with hooks)"][c] for c in seconds}
+            over = {c: rest[c] / spent["forward"][c] if title in meters else None for c in rest}
+            found.append({
+                "model": name, "batch": batch, "what": title, "cpu_ms": own["cpu"],
+                "wall_ms": own["wall"], "over_forward_cpu": over["cpu"],
+                "over_forward_wall": over["wall"],
+            })  # fmt: skip
+    found.append(_floor(name, taps, x.shape[1], int(labels.max()) + 1))
+    return found
+
+
+def _floor(name: str, taps: Any, channels: int, classes: int) -> dict[str, Any]:
+    """Products and bytes of all taps at the speed of a large product and a large copy."""
+    spatial = [tap.shape for tap in taps if tap.spatial]
+    last = spatial[-1][1] * spatial[-1][2]
+    values = sum(c * h * w for c, h, w in spatial)
+    pooled = sum(c * min(h * w, last) for c, h, w in spatial)
+    macs = (1 + REFERENCES) * (channels * values + classes * pooled)
+    moved = 8 * (values + pooled)
+    machine = machine_floor()
+    seconds = macs / machine["macs_a_second"] + moved / machine["bytes_a_second"]
+    return {"model": name, "batch": None, "what": "floor (products and bytes, no ranking)",
+            "cpu_ms": None, "wall_ms": 1e3 * seconds, "over_forward_cpu": None,
+            "over_forward_wall": None, "multiply_adds": macs, "bytes": moved,
+            "values_ranked": values + pooled}  # fmt: skip
+
+
+def scaling(rounds: int) -> list[dict[str, Any]]:
+    """Milliseconds an input for one tap, one size varied at a time."""
+    found = []
+    base = {"side": 16, "maps": 64, "references": 8}
+    for axis, values in (("side", (7, 8, 16, 32, 56)), ("maps", (16, 64, 256)),
+                         ("references", (1, 8, 32))):  # fmt: skip
+        for value in values:
+            size = base | {axis: value}
+            work = {"S": _tap(**size), "T": _tap(**size, last=True)}
+            spent = interleaved(work, rounds)
+            found.append({"varied": axis, **size} | {
+                f"{key}_cpu_ms": 1e3 * seconds["cpu"] / 16 for key, seconds in spent.items()
+            })  # fmt: skip
+    return found
+
+
+def _tap(*, side: int, maps: int, references: int, last: bool = False) -> Any:
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    estimator, seen = GaussianCopula(), noise(16, maps, side, side).relu()
+    if last:
+        evidence, others = noise(16, 10, 8, 8), References(noise(references, 10, 8, 8))
+        return lambda: target(estimator, seen, evidence, others)
+    inputs, others = noise(16, 3, 64, 64), References(noise(references, 3, 64, 64))
+    return lambda: source(estimator, inputs, seen, others)
+
+
+def memory() -> list[dict[str, Any]]:
+    """Peak MiB of a process that measures 100, 1,000 and 10,000 inputs in batches of 64."""
+    context = multiprocessing.get_context("spawn")
+    found = []
+    for inputs in (100, 1_000, 10_000):
+        with context.Pool(1) as pool:
+            found.append({"inputs": inputs, "peak_mib": pool.apply(_peak, (inputs,))})
+    return found
+
+
+def _peak(inputs: int) -> float:
+    torch.set_num_threads(1)
+    estimator = GaussianCopula()
+    generator = torch.Generator().manual_seed(0)
+    references = References(torch.randn((8, 3, 32, 32), generator=generator))
+    evidence = References(torch.randn((8, 10, 8, 8), generator=generator))
+    for batch in _batches(inputs, generator):
+        coded, x, seen = Coded(batch[0]), batch[1], batch[2]
+        S = source(estimator, x, coded, references)
+        T = target(estimator, coded, seen, evidence)
+        iip(S), oip(T), ioc(S, T)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _batches(inputs: int, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, ...]]:
+    for start in range(0, inputs, 64):
+        count = min(64, inputs - start)
+        yield (
+            torch.randn((count, 32, 32, 32), generator=generator).relu(),
+            torch.rand((count, 3, 32, 32), generator=generator),
+            torch.randn((count, 10, 8, 8), generator=generator),
+        )

@@ -1,0 +1,55 @@
+"""Undertow: how information flows through a network, and how an attack bends it.
+
+The public names are imported on first use, so ``import undertow`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "attacks": "undertow.attacks",
+    "craft": "undertow.attacks.craft:craft",
+    "Record": "undertow.attacks.craft:Record",
+    "load_data": "undertow.data:load_data",
+    "load_model": "undertow.models:load_model",
+    "measure": "undertow.studies.measure:measure",
+    "open_run": "undertow.store:open_run",
+    "study": "undertow.studies.run:study",
+}
+
+__all__ = [
+    "Record",
+    "__version__",
+    "attacks",
+    "craft",
+    "load_data",
+    "load_model",
+    "measure",
+    "open_run",
+    "study",
+]
+
+if TYPE_CHECKING:
+    from undertow import attacks as attacks
+    from undertow.attacks.craft import Record as Record
+    from undertow.attacks.craft import craft as craft
+    from undertow.data import load_data as load_data
+    from undertow.models import load_model as load_model
+    from undertow.store import open_run as open_run
+    from undertow.studies.measure import measure as measure
+    from undertow.studies.run import study as study
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'undertow' has no attribute '{name}'")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    found = import_module(module)
+    value = getattr(found, attribute) if attribute else found
+    if not attribute or attribute != module.rpartition(".")[2]:
+        globals()[name] = value
+    return value

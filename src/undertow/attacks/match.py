@@ -1,0 +1,212 @@
+"""Matching magnitudes: the strength at which successful inputs lie at a given distance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, TypedDict
+
+from torch import nn
+
+from undertow.attacks.craft import Target, craft
+from undertow.attacks.record import Record
+from undertow.errors import BadInput
+from undertow.progress import SILENT, Progress
+from undertow.types import Attack, Draws, Images, Labels
+
+__all__ = ["Matched", "Probe", "match"]
+
+RANGES: Final = {
+    "epsilon": (1e-4, 1.0),
+    "overshoot": (1e-3, 20.0),
+    "confidence": (1e-2, 100.0),
+    "theta": (1e-2, 1.0),
+    "l2": (1e-3, 100.0),
+}
+"""Where a strength is looked for."""
+
+
+class Probe(TypedDict):
+    """One row of the table: what a strength reached.
+
+    Args:
+        strength: value of the setting.
+        l2: mean Euclidean distance of the successful inputs; NaN where there is none.
+        l0: their mean number of changed components.
+        linf: their mean largest change.
+        success: share of inputs that succeeded.
+    """
+
+    strength: float
+    l2: float
+    l0: float
+    linf: float
+    success: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """An attack with the strength that was found.
+
+    Args:
+        attack: the attack with its settings.
+        setting: the name of the setting that was searched.
+        asked: the mean L2 distance asked for.
+        reached: what the chosen strength reaches.
+        matched: whether that is within the tolerance.
+        table: every strength that was tried, in order of strength.
+    """
+
+    attack: Attack
+    setting: str
+    asked: float
+    reached: Probe
+    matched: bool
+    table: tuple[Probe, ...]
+
+
+def match(
+    attack: Attack,
+    model: nn.Module | Sequence[nn.Module],
+    x: Images,
+    y: Labels,
+    *,
+    l2: float | int,
+    target: Target = None,
+    seed: int | Draws = 0,
+    batch_size: int | None = None,
+    tolerance: float = 0.05,
+    probes: int = 16,
+    progress: Progress = SILENT,
+) -> Matched:
+    """Find the strength at which the mean L2 distance over successful inputs is ``l2``.
+
+    Bisection on the attack's own strength (ε, overshoot, confidence, θ; of an ensemble that of
+    its inner attack) in logarithms; every other guess is the secant's. Where no strength reaches
+    ``l2``, the nearest that was found is returned, with ``matched=False``.
+
+    Args:
+        attack: the attack; its other settings stay.
+        model: as in :func:`undertow.craft`.
+        x: benign images; some hundred are enough.
+        y: their labels.
+        l2: the mean Euclidean distance to reach, above 0.
+        target: as in :func:`undertow.craft`.
+        seed: as in :func:`undertow.craft`.
+        batch_size: as in :func:`undertow.craft`.
+        tolerance: relative deviation that is near enough.
+        probes: at most so many strengths are tried.
+        progress: told of strengths tried.
+
+    Raises:
+        BadInput: if ``l2`` is not positive, or the attack has no strength to search.
+    """
+    if not (isinstance(l2, int | float) and math.isfinite(l2) and l2 > 0):
+        raise BadInput(f"match: l2 is {l2!r}; it must be a number above 0")
+    setting = _setting(attack)
+
+    def probe(strength: float) -> Probe:
+        stronger = with_strength(attack, strength)
+        nothing = Record(every=None, endpoints=False)
+        t = craft(
+            stronger, model, x, y, target=target, record=nothing, seed=seed, batch_size=batch_size
+        )
+        won = t.success & (t.l2 > 0)
+        mean = [float(d[won].double().mean()) for d in (t.l2, t.l0, t.linf)]
+        share = float(t.success.double().mean())
+        return Probe(strength=strength, l2=mean[0], l0=mean[1], linf=mean[2], success=share)
+
+    def too_weak(found: Probe) -> bool:
+        if math.isnan(found["l2"]):  # too small a step, or more confidence than can be had
+            return setting not in ("confidence", "overshoot")
+        return found["l2"] < l2
+
+    with progress(f"match {attack.name} to {l2:g}", probes, "strengths") as advance:
+        table = _search(probe, too_weak, l2, _limits(attack, setting), tolerance, probes, advance)
+    reached = min(table, key=lambda p: _miss(p, l2))
+    return Matched(
+        attack=with_strength(attack, reached["strength"]),
+        setting=setting,
+        asked=float(l2),
+        reached=reached,
+        matched=_miss(reached, l2) <= tolerance,
+        table=tuple(sorted(table, key=lambda p: p["strength"])),
+    )
+
+
+def with_strength(attack: Attack, strength: float) -> Attack:
+    """The attack with its strength set; of an ensemble the inner attack's."""
+    inner = getattr(attack, "attack", None)
+    if inner is not None:
+        return replace(attack, attack=with_strength(inner, strength))  # type: ignore[type-var]
+    changed: dict[str, Any] = {_setting(attack): strength}
+    if attack.name == "noise":
+        changed = {"l2": strength, "linf": None}
+    return replace(attack, **changed)  # type: ignore[type-var]
+
+
+def _setting(attack: Attack) -> str:
+    """The setting that is the attack's strength."""
+    attack = getattr(attack, "attack", attack)
+    named = getattr(attack, "strength", None)
+    names = [f.name for f in fields(attack)]  # type: ignore[arg-type]
+    found = named if named is not None else next((n for n in names if n in RANGES), None)
+    if found not in RANGES:
+        allowed = ", ".join(RANGES)
+        raise BadInput(f"match: {attack.name} has no strength to search (known: {allowed})")
+    return str(found)
+
+
+def _limits(attack: Attack, setting: str) -> tuple[float, float]:
+    """Where the strength is looked for; a length may be as long as the box's diagonal."""
+    inner = getattr(attack, "attack", attack)
+    return RANGES["l2" if setting == "epsilon" and inner.norm == "l2" else setting]
+
+
+def _miss(probe: Probe, l2: float) -> float:
+    """Relative deviation from what was asked; infinite without a success."""
+    return math.inf if math.isnan(probe["l2"]) else abs(probe["l2"] / l2 - 1)
+
+
+def _search(
+    probe: Callable[[float], Probe],
+    too_weak: Callable[[Probe], bool],
+    l2: float,
+    limits: tuple[float, float],
+    tolerance: float,
+    probes: int,
+    advance: Callable[[], None],
+) -> list[Probe]:
+    """Probes until one is near enough, the bracket is tiny, or there were enough."""
+    low, high = map(math.log, limits)
+    known: list[Probe] = []
+    guess = (low + high) / 2
+    while len(known) < probes and high - low > 1e-3:
+        found = probe(math.exp(guess))
+        known.append(found)
+        advance()
+        if _miss(found, l2) <= tolerance:
+            break
+        if too_weak(found):
+            low = guess
+        else:
+            high = guess
+        guess = _guess(known, l2, low, high, turn=len(known))
+    return known
+
+
+def _guess(known: Sequence[Probe], l2: float, low: float, high: float, *, turn: int) -> float:
+    """The secant through the two nearest probes every other time, the middle otherwise."""
+    middle = (low + high) / 2
+    points = [(math.log(p["strength"]), math.log(p["l2"])) for p in known if p["l2"] > 0]
+    if turn % 2 == 0 or not points:
+        return middle
+    aim = math.log(l2)
+    points.sort(key=lambda p: abs(p[1] - aim))
+    (a, fa), slope = points[0], 1.0  # with one point: as if distance were proportional
+    if len(points) > 1 and points[1][0] != a:
+        slope = (points[1][1] - fa) / (points[1][0] - a)
+    guess = a + (aim - fa) / slope if slope > 0 else middle
+    margin = 0.02 * (high - low)
+    return guess if low + margin < guess < high - margin else middle

@@ -1,0 +1,84 @@
+"""PGD: projected gradient descent from a random start (Madry 2018, 1706.06083), L∞ or L2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from undertow.attacks.balls import l2_project, linf_project
+from undertow.attacks.losses import goal_entropy
+from undertow.attacks.settings import check, count, number
+from undertow.types import Draws, Goal, Images, Iterate, Iterates, Oracle
+
+__all__ = ["PGD"]
+
+Ball = Literal["linf", "l2"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PGD:
+    """IGSM from a random point of the ball: sign steps for L∞, unit gradients for L2.
+
+    Args:
+        epsilon: radius of the ball: a component's change for ``linf``, a length for ``l2``.
+        alpha: length of a step; by default 2.5·ε/steps.
+        steps: at most so many steps.
+        norm: the ball.
+        random_start: start at a random point of the ball (uniform; for ``l2`` a random direction
+            and a radius that makes it uniform), else at the benign input.
+        stop: whether an input is done as soon as the goal is reached.
+    """
+
+    name: ClassVar[str] = "pgd"
+    strength: ClassVar[str] = "epsilon"
+
+    epsilon: float = number(8 / 255, 0, above=True)
+    alpha: float | None = number(None, 0, above=True)
+    steps: int = count(20)
+    norm: Ball = "linf"
+    random_start: bool = True
+    stop: bool = True
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def spends(self) -> bool:
+        """Without ``stop`` the whole budget is used, as in the paper; the last success counts."""
+        return not self.stop
+
+    @property
+    def stops_at_success(self) -> bool:
+        """As set by ``stop``."""
+        return self.stop
+
+    def iterates(self, model: Oracle, x0: Images, goal: Goal, *, draws: Draws) -> Iterates:
+        """Yield one step at a time; the random start is part of the first."""
+        alpha = 2.5 * self.epsilon / self.steps if self.alpha is None else self.alpha
+        x = self._start(x0, draws)
+        for step in range(1, self.steps + 1):
+            aim = goal
+            _, g = model.gradient(x, lambda z, aim=aim: goal_entropy(z, aim))
+            flat = g.flatten(1)
+            moving = flat.abs().amax(dim=1) > 0
+            if self.norm == "linf":
+                delta = linf_project(x - alpha * g.sign() - x0, self.epsilon)
+            else:
+                length = flat.norm(dim=1).where(moving, 1)[:, None, None, None]
+                delta = l2_project(x - alpha * g / length - x0, self.epsilon)
+            x = (x0 + delta).clamp(0, 1)
+            keep = yield Iterate(step=step, x=x, finished=~moving)
+            x, x0, goal = x[keep], x0[keep], goal[keep]
+
+    def _start(self, x0: Images, draws: Draws) -> Images:
+        if not self.random_start:
+            return x0
+        shape = x0.shape[1:]
+        u = draws.uniform(shape).to(x0)
+        if self.norm == "linf":
+            return (x0 + self.epsilon * (2 * u - 1)).clamp(0, 1)
+        direction = draws.normal(shape).to(x0)
+        unit = direction / direction.flatten(1).norm(dim=1)[:, None, None, None]
+        radius = self.epsilon * u.flatten(1)[:, 0] ** (1 / shape.numel())
+        start: Images = (x0 + radius[:, None, None, None] * unit).clamp(0, 1)
+        return start

@@ -1,0 +1,80 @@
+"""The command line: each command parses, calls one function and prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final
+
+__all__ = ["main", "run"]
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``undertow`` and leave with its exit code.
+
+    0: everything asked for was done. 1: something failed on the way. 2: bad usage or bad input.
+    130: interrupted.
+    """
+    warnings.showwarning = _warn
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    if code == INTERRUPTED:
+        # Reads that the interrupt cut off still hang in zarr's threads, and an orderly shutdown has
+        # each of them complain. Whatever must be let go of was let go of on the way here.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; errors are one or two lines, no traceback."""
+    code = _run(arguments)
+    if code == INTERRUPTED:
+        print("undertow: interrupted; what was finished is kept", file=sys.stderr)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    import typer
+
+    from undertow.cli.app import app
+    from undertow.errors import UndertowError
+
+    try:
+        code = app(list(arguments), standalone_mode=False)
+    except UndertowError as problem:
+        print(f"undertow: {problem}", file=sys.stderr)
+        return problem.exit_code
+    except typer.Exit as leave:
+        return leave.exit_code
+    except typer.TyperException as problem:
+        print(f"undertow: {_usage(problem)}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as problem:
+        where = f" ({problem.filename})" if problem.filename else ""
+        print(f"undertow: {problem.strerror or problem}{where}", file=sys.stderr)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _usage(problem: Exception) -> str:
+    """What was wrong with a command line, and where help is."""
+    context = getattr(problem, "ctx", None)
+    path = context.command_path if context is not None else "undertow"
+    words = getattr(problem, "format_message", lambda: str(problem))()
+    return f"{words.rstrip('.')}; see: {path} --help" if words else f"see: {path} --help"
+
+
+def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """A warning as one line, without the source line that raised it."""
+    print(f"undertow: {message}", file=sys.stderr)

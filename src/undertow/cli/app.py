@@ -1,0 +1,61 @@
+"""The commands, by name. Nothing heavy is imported until a command runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from undertow.cli import (
+    attacks,
+    calibrate,
+    data,
+    export,
+    measure,
+    models,
+    report,
+    study,
+    taps,
+    trace,
+    view,
+)
+
+app = typer.Typer(
+    name="undertow",
+    help="See how information flows through a neural network, and how an attack bends it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(show: bool | None) -> None:
+    if show:
+        from undertow import __version__
+
+        print(f"undertow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = None,
+) -> None:
+    """See how information flows through a neural network, and how an attack bends it."""
+
+
+app.command("study")(study.study)
+app.command("trace")(trace.trace)
+app.command("measure")(measure.measure)
+app.command("report")(report.report)
+app.command("export")(export.export)
+app.command("calibrate")(calibrate.calibrate)
+app.command("taps")(taps.taps)
+app.command("view")(view.view)
+app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
+app.add_typer(attacks.app, name="attacks")

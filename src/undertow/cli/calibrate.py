@@ -1,0 +1,71 @@
+"""``undertow calibrate``: the estimators where the truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from undertow.cli.show import Json, Quiet, document, table
+
+PARTS = ("truth", "independence", "zeros", "smoothness", "aa")
+WORDS = {
+    "truth": "Known mutual information",
+    "independence": "Independent Gaussians",
+    "zeros": "Independent maps with a share of zeros",
+    "smoothness": "Independent maps, blurred, with each null taken off",
+}
+
+
+def calibrate(
+    estimator: Annotated[
+        list[str] | None, typer.Option(help="An estimator; may be repeated. All by default.")
+    ] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; may be repeated.")
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Write a figure: .pdf, .svg or .png.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The one seed.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hold every estimator against known truths and pure noise, and run the A/A test."""
+    from undertow.errors import UnknownName
+    from undertow.information.calibrate import calibrate as measure
+    from undertow.progress import terminal
+
+    for name in part or ():
+        if name not in PARTS:
+            raise UnknownName("part", name, PARTS)
+    chosen = tuple(part or PARTS)
+    progress = terminal(quiet=quiet)
+    records = measure(
+        estimators=estimator, parts=tuple(p for p in chosen if p != "aa"), seed=seed,
+        progress=progress,
+    )  # fmt: skip
+    rows = [asdict(r) for r in records]
+    rates = []
+    if "aa" in chosen:
+        from undertow.studies.aa import false_positives
+
+        rates = [asdict(rate) for rate in false_positives(seed=seed, progress=progress)]
+    if figure is not None:
+        from undertow.figures.calibration import write_calibration
+
+        write_calibration(rows, figure)
+    if as_json:
+        document({"estimators": rows, "aa": rates})
+        return
+    for name, title in WORDS.items():
+        found = [
+            {k: v for k, v in row.items() if k != "part"} for row in rows if row["part"] == name
+        ]
+        if found:
+            table(found, title=title)
+            print()
+    if rates:
+        table(
+            rates, title="A/A: two disjoint sets of benign inputs, compared as the study compares"
+        )

@@ -1,0 +1,167 @@
+"""``undertow models``: the zoo, its accuracies, and how its weights are made."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from undertow.cli.show import Json, Quiet, document, table
+
+if TYPE_CHECKING:
+    from undertow.models import Checked
+
+app = typer.Typer(help="The models that ship with Undertow.", no_args_is_help=True)
+
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where the data set lies.")]
+
+
+@app.callback()
+def _group() -> None:
+    """The models that ship with Undertow."""
+
+
+@app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """List the models with accuracy and size, from their cards; dashes await their training."""
+    from undertow.models import listing
+
+    table(listing(), as_json=as_json)
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(help="Models; none with --all.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Check every model that has weights.")
+    ] = False,
+    device: Device = "cpu",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Evaluate shipped weights on the full test set and hold the result against the card."""
+    from undertow.errors import BadInput
+    from undertow.models import check_model
+    from undertow.models.cards import shipped
+    from undertow.progress import terminal
+
+    if bool(names) == every:
+        raise BadInput("name the models to check, or give --all")
+    progress = terminal(quiet=quiet)
+    checked = [
+        check_model(name, device=device, data_dir=data_dir, progress=progress)
+        for name in (shipped() if every else names or ())
+    ]
+    rows = [_checked(found) for found in checked]
+    if as_json:
+        document(rows)
+    else:
+        table([{k: v for k, v in r.items() if k not in ("confusion", "classes")} for r in rows])
+        for row in rows:
+            _confusion(row)
+    for found in checked:
+        for fault in found.differs:
+            print(f"undertow: {found.card.name}: {fault}", file=sys.stderr)
+    if any(found.differs for found in checked):
+        raise typer.Exit(1)
+
+
+def _checked(found: Checked) -> dict[str, object]:
+    return {
+        "model": found.card.name,
+        "accuracy": found.evaluation.accuracy,
+        "card": found.card.accuracy,
+        "calibration error": found.evaluation.ece,
+        "images": found.evaluation.count,
+        "as the card says": not found.differs,
+        "classes": list(found.card.classes),
+        "confusion": found.evaluation.confusion.tolist(),
+    }
+
+
+def _confusion(result: dict[str, object]) -> None:
+    classes, counts = result["classes"], result["confusion"]
+    assert isinstance(classes, list)
+    assert isinstance(counts, list)
+    rows = [
+        {"true class": name, **dict(zip(classes, row, strict=True))}
+        for name, row in zip(classes, counts, strict=True)
+    ]
+    print()
+    table(rows, title=f"{result['model']}: answers (columns) to images of each class (rows)")
+
+
+def _make(
+    method: str,
+    name: str,
+    out: Path | None,
+    seed: int,
+    device: str,
+    data_dir: Path | None,
+    quiet: bool,
+) -> None:
+    from undertow.errors import BadInput
+    from undertow.models import MODELS
+    from undertow.models.train import train as make
+    from undertow.progress import terminal
+
+    if MODELS[name].method != method:
+        raise BadInput(f"'{name}' is made by: undertow models {MODELS[name].method} {name}")
+    folder = out or Path("runs") / "models" / name.replace("/", "-")
+    card = make(
+        name,
+        out=folder,
+        seed=seed,
+        device=device,
+        data_dir=data_dir,
+        progress=terminal(quiet=quiet),
+    )
+    table([{"name": card.name, "accuracy": card.accuracy, "held out": card.held_out_accuracy}])
+    print(folder)
+
+
+Out = Annotated[Path | None, typer.Option(help="Checkpoints, weights and card; runs/models/NAME.")]
+Seed = Annotated[int, typer.Option(min=0, help="The one seed.")]
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="A model of the zoo.")],
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model from nothing, or go on where a killed training stopped."""
+    _make("train", name, out, seed, device, data_dir, quiet)
+
+
+@app.command()
+def trim(
+    name: Annotated[str, typer.Argument(help="A trimmed model.")] = "good_init/trimmed",
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compress a model by Network Trimming (Hu et al. 2016)."""
+    _make("trim", name, out, seed, device, data_dir, quiet)
+
+
+@app.command()
+def distill(
+    name: Annotated[str, typer.Argument(help="A distilled model.")] = "good_init/distilled",
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Defend a model by defensive distillation (Papernot et al. 2016)."""
+    _make("distill", name, out, seed, device, data_dir, quiet)

@@ -1,0 +1,74 @@
+"""How commands print: tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["Json", "Quiet", "document", "table"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def document(content: object) -> None:
+    """Print one JSON document; numbers that are not finite become null."""
+    print(json.dumps(_plain(content), indent=2, default=str, ensure_ascii=False, allow_nan=False))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.4g}"
+    return "–" if value is None else str(value)
+
+
+def table(rows: Sequence[Mapping[str, object]], *, as_json: bool = False, title: str = "") -> None:
+    """Print rows as a table, or as a JSON list.
+
+    Args:
+        rows: mappings with the same keys; the keys are the columns.
+        as_json: print JSON instead.
+        title: a line above the table.
+    """
+    if as_json:
+        document(list(rows))
+        return
+    if title:
+        print(title)
+    if not rows:
+        print("(none)")
+        return
+    columns = list(rows[0])
+    numeric = {c: all(isinstance(r[c], int | float | None) for r in rows) for c in columns}
+    text = [[_cell(row[c]) for c in columns] for row in rows]
+    widths = [max(len(c), *(len(line[i]) for line in text)) for i, c in enumerate(columns)]
+
+    def line(cells: Sequence[str]) -> str:
+        parts = (
+            cell.rjust(width) if numeric[c] else cell.ljust(width)
+            for c, cell, width in zip(columns, cells, widths, strict=True)
+        )
+        return "  ".join(parts).rstrip()
+
+    print(line(columns))
+    print("  ".join("─" * width for width in widths))
+    for cells in text:
+        print(line(cells))
+    sys.stdout.flush()

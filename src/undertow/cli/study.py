@@ -1,0 +1,47 @@
+"""``undertow study``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from undertow.cli.outcome import finish
+from undertow.cli.show import Quiet
+
+
+def study(
+    spec: Annotated[
+        str | None, typer.Argument(help="A preset (quick, …) or a YAML file.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run directory; runs/NAME by default.")
+    ] = None,
+    inputs: Annotated[int | None, typer.Option(min=1, help="Inputs a cell.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The study's seed.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the data set lies.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    init: Annotated[bool, typer.Option("--init", help="Print a commented example.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a study, or go on with it, and write its report. The last line is the report's path."""
+    from undertow.errors import BadInput
+    from undertow.progress import terminal
+    from undertow.studies.spec import example, presets
+
+    if init:
+        print(example(), end="")
+        return
+    if spec is None:
+        raise BadInput(f"a study is needed: a preset ({', '.join(presets())}) or a YAML file")
+    from undertow.studies.run import study as run_study
+
+    run = run_study(
+        spec, out=out, inputs=inputs, seed=seed, data_dir=data_dir, device=device,
+        progress=terminal(quiet=quiet),
+    )  # fmt: skip
+    for answer in run.answers.questions if run.answers else ():
+        for claim in answer.claims:
+            print(f"{answer.id}: {claim.verdict}: {claim.sentence}")
+    finish(run)

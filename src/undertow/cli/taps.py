@@ -1,0 +1,33 @@
+"""``undertow taps``: where a model is read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from undertow.cli.show import Json, table
+
+
+def taps(
+    model: Annotated[str, typer.Argument(help="A model: a name, path/file.py:factory, …")],
+    which: Annotated[
+        list[str] | None,
+        typer.Option("--tap", help="A name, a glob or kind:NAME; may be repeated."),
+    ] = None,
+    size: Annotated[int, typer.Option(min=1, help="Height and width of an input.")] = 32,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of an input.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """List the taps of a model: name, shape, depth and multiply-adds."""
+    import torch
+
+    from undertow.data import load_data
+    from undertow.models import MODELS, load_model
+    from undertow.taps.choose import table as rows
+
+    example = torch.full((1, channels, size, size), 0.5)
+    name = model.removeprefix("zoo:")
+    if name in MODELS and MODELS[name].data == "digits":
+        example = load_data("digits")[:1][0]
+    table(rows(load_model(model), example, which or None), as_json=as_json)

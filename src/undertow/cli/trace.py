@@ -1,0 +1,37 @@
+"""``undertow trace``: one input through one attack, Figure 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from undertow.cli.outcome import finish
+from undertow.cli.show import Quiet
+
+
+def trace(
+    model: Annotated[
+        str, typer.Option(help="A model: a name, path/file.py:factory, …")
+    ] = "good_init",
+    attack: Annotated[
+        str, typer.Option(help="An attack; `undertow attacks list` names them.")
+    ] = "jsma",
+    data: Annotated[str, typer.Option(help="A data set.")] = "cifar10",
+    index: Annotated[int, typer.Option(min=0, help="Which input of the test split.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the data set lies.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="The one seed.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Follow one input through an attack, step by step. The last line is the report's path."""
+    from undertow.progress import terminal
+    from undertow.studies.trace import trace as run_trace
+
+    run = run_trace(
+        model=model, attack=attack, data=data, index=index, out=out, data_dir=data_dir,
+        device=device, seed=seed, progress=terminal(quiet=quiet),
+    )  # fmt: skip
+    finish(run)

@@ -1,0 +1,41 @@
+"""``undertow view``: explore a run in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def view(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port; 0 for any free one.")
+    ] = 8050,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; any but loopback needs a token.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None, typer.Option(help="The token that visitors show; made if needed and not given.")
+    ] = None,
+    other: Annotated[
+        list[Path] | None,
+        typer.Option("--with", help="Another run to compare with; may be repeated."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A model of your own for live attacks; may be repeated."),
+    ] = None,
+) -> None:
+    """Explore a run in the browser. Serves until interrupted; the first line is the address."""
+    from undertow.viewer import open_viewer
+
+    viewer = open_viewer(
+        run, others=other or (), host=host, port=port, token=token, models=model or ()
+    )
+    print(viewer.url, flush=True)
+    try:
+        viewer.serve_forever()
+    except KeyboardInterrupt:
+        print("stopped")

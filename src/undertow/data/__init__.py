@@ -1,0 +1,65 @@
+"""Data sets: labelled images, verified, cached, in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from undertow.data.cache import cache_dir
+from undertow.data.folder import read_folder, read_npz
+from undertow.data.images import ImageSet
+from undertow.data.registry import DATASETS, DataSource
+from undertow.data.splits import SPLITS, divide
+from undertow.errors import UnknownName
+from undertow.progress import SILENT, Progress
+
+__all__ = ["DATASETS", "SPLITS", "DataSource", "ImageSet", "cache_dir", "listing", "load_data"]
+
+
+def load_data(
+    name: str,
+    split: str = "test",
+    *,
+    data_dir: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> ImageSet:
+    """A data set by name, or your own images.
+
+    Args:
+        name: a name in :data:`DATASETS`; or a folder with one subfolder a class; or an ``.npz``
+            file with ``images`` and ``labels``. Your own images are one whole unless folder or file
+            have parts named like the splits; ``fit`` and ``held_out`` divide their ``train``.
+        split: one of :data:`SPLITS`.
+        data_dir: where to look for a named set's files before anything is fetched.
+        progress: told about downloads and decoding.
+
+    Raises:
+        UnknownName: if there is no such data set or split.
+        BadInput: if the files are there and cannot be used.
+        Unavailable: if the data are not here and cannot be fetched.
+    """
+    if split not in SPLITS:
+        raise UnknownName("split", split, SPLITS)
+    if name in DATASETS:
+        folder = None if data_dir is None else Path(data_dir).expanduser()
+        return DATASETS[name](split, folder, progress)
+    path = Path(str(name)).expanduser()
+    part = "test" if split == "test" else "train"
+    if path.suffix == ".npz":
+        own = read_npz(path, split=part)
+    elif path.is_dir():
+        own = read_folder(path, split=part, progress=progress)
+    else:
+        raise UnknownName("data set", name, [*DATASETS, "path/to/folder", "path/to/arrays.npz"])
+    return own if part == "test" else divide(own, split)
+
+
+def listing() -> list[Mapping[str, object]]:
+    """One row a data set: its name, what it is, and where it is (or how it would come)."""
+    places = {"digits": "built in"}
+    here = all((cache_dir() / "cifar10" / f"{p}.bin").is_file() for p in ("train", "test"))
+    places["cifar10"] = str(cache_dir() / "cifar10") if here else "not here; fetched when needed"
+    return [
+        {"name": e.name, "what": e.summary, "where": places.get(e.name, "?")}
+        for e in DATASETS.entries()
+    ]

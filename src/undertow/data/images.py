@@ -1,0 +1,173 @@
+"""A set of labelled images: bytes held once, handed out as floats in [0, 1]."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from undertow.errors import BadInput
+
+__all__ = ["ImageSet"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled images of one split, held as bytes.
+
+    ``data[i]``, ``data[2:8]`` and ``data[[1, 5]]`` give ``(x, y)``: float32 in [0, 1] and int64.
+
+    Args:
+        name: the data set's name.
+        split: which part of it this is.
+        classes: the class names, in the order of the labels.
+        images: (sample, channel, height, width), bytes.
+        labels: (sample,), from 0 to the number of classes - 1.
+    """
+
+    name: str
+    split: str
+    classes: tuple[str, ...]
+    images: UInt8[Tensor, "sample channel height width"]
+    labels: Int64[Tensor, " sample"]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != torch.uint8:
+            raise BadInput(
+                f"images of '{self.name}' are {self.images.dtype} of shape "
+                f"{tuple(self.images.shape)} (allowed: uint8 of sample, channel, height, width)"
+            )
+        if self.labels.shape != self.images.shape[:1]:
+            raise BadInput(
+                f"'{self.name}' has {len(self.images)} images and labels of shape "
+                f"{tuple(self.labels.shape)} (allowed: one label an image)"
+            )
+        if len(self.labels):
+            low, high = int(self.labels.min()), int(self.labels.max())
+            if low < 0 or high >= len(self.classes):
+                raise BadInput(
+                    f"labels of '{self.name}' run from {low} to {high} "
+                    f"(allowed: 0 to {len(self.classes) - 1}, one a class)"
+                )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any,
+        *,
+        classes: Sequence[str] | None = None,
+        name: str = "arrays",
+        split: str = "all",
+    ) -> ImageSet:
+        """A set from arrays or tensors.
+
+        Args:
+            images: (sample, channel, height, width); uint8, or floats in [0, 1] (rounded to 1/255).
+            labels: (sample,), whole numbers from 0.
+            classes: class names; numbered where they are not given.
+            name: what to call the set.
+            split: what to call this part of it.
+
+        Raises:
+            BadInput: if shapes, types or values do not fit.
+        """
+        pixels = _bytes(np.asarray(images), name)
+        numbers = np.asarray(labels)
+        if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer):
+            raise BadInput(
+                f"labels of '{name}' are {numbers.dtype} of shape {numbers.shape} "
+                "(allowed: whole numbers of shape (sample,))"
+            )
+        if len(numbers) != len(pixels):
+            raise BadInput(
+                f"'{name}' has {len(pixels)} images and {len(numbers)} labels "
+                "(allowed: one label an image)"
+            )
+        if classes is None:
+            classes = [str(c) for c in range(int(numbers.max()) + 1 if len(numbers) else 0)]
+        return cls(
+            name=name,
+            split=split,
+            classes=tuple(classes),
+            images=torch.from_numpy(np.array(pixels, order="C")),
+            labels=torch.from_numpy(numbers.astype(np.int64)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channel, height, width) of every image."""
+        _, channel, height, width = self.images.shape
+        return channel, height, width
+
+    def __getitem__(self, which: Any) -> tuple[Tensor, Tensor]:
+        if isinstance(which, slice):
+            chosen: Any = which
+        elif hasattr(which, "__len__"):
+            chosen = self._rows(which)
+        else:
+            chosen = self._rows([operator.index(which)])[0]
+        return self.images[chosen].float().div_(255), self.labels[chosen].clone()
+
+    def subset(self, which: Any, split: str | None = None) -> ImageSet:
+        """The rows of ``which`` (slice, list, array or tensor) as a set of their own."""
+        chosen = which if isinstance(which, slice) else self._rows(which)
+        return ImageSet(
+            self.name, split or self.split, self.classes, self.images[chosen], self.labels[chosen]
+        )
+
+    def _rows(self, which: Any) -> Tensor:
+        rows = torch.as_tensor(which)
+        if rows.dtype == torch.bool:
+            if rows.shape != self.labels.shape:
+                raise BadInput(f"a mask of {len(rows)} for {len(self)} images of '{self.name}'")
+            return rows.nonzero().flatten()
+        if len(rows) == 0:
+            return rows.long()
+        if rows.is_floating_point() or int(rows.min()) < -len(self) or int(rows.max()) >= len(self):
+            raise BadInput(
+                f"no image {which} in the {self.split} split of '{self.name}' "
+                f"(allowed: 0 to {len(self) - 1})"
+            )
+        return rows.long() % len(self)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of classes, shape, labels and pixels."""
+        digest = sha256(repr((self.classes, tuple(self.images.shape))).encode())
+        digest.update(self.labels.numpy().tobytes())
+        for start in range(0, len(self), 4096):
+            digest.update(self.images[start : start + 4096].numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _bytes(images: np.ndarray, name: str) -> np.ndarray:
+    if images.ndim != 4:
+        raise BadInput(
+            f"images of '{name}' have shape {images.shape} "
+            "(allowed: sample, channel, height, width)"
+        )
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating):
+        raise BadInput(
+            f"images of '{name}' are {images.dtype} (allowed: uint8, or floats in [0, 1])"
+        )
+    if images.size and not (images.min() >= 0 and images.max() <= 1):
+        raise BadInput(
+            f"images of '{name}' lie between {images.min():.3g} and {images.max():.3g} "
+            "(allowed: floats in [0, 1], or uint8)"
+        )
+    rounded: np.ndarray = np.rint(images * 255).astype(np.uint8)
+    return rounded

@@ -1,0 +1,52 @@
+"""What can go wrong, in words a user can act on.
+
+Every error that a user can cause is an :class:`UndertowError`; the command line prints its
+message in one or two lines and exits with its ``exit_code``. A message says what was wrong,
+what was given and what is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["BadInput", "Foreign", "Unavailable", "UndertowError", "UnknownName"]
+
+
+class UndertowError(Exception):
+    """Something the caller can mend; the message says how."""
+
+    exit_code = 2
+
+
+class BadInput(UndertowError, ValueError):
+    """An argument, a file or an array that cannot be used as given."""
+
+
+class Unavailable(UndertowError, RuntimeError):
+    """Something needed is not here and could not be fetched."""
+
+
+class Foreign(UndertowError, RuntimeError):
+    """A directory or file on disk that is not ours to overwrite, or not one we can read."""
+
+
+class UnknownName(UndertowError, LookupError):
+    """A name that no registry entry has.
+
+    Args:
+        kind: what was looked up, for example ``"attack"``.
+        given: the name that was asked for.
+        allowed: the names there are.
+    """
+
+    def __init__(self, kind: str, given: object, allowed: Iterable[str]) -> None:
+        self.kind = kind
+        self.given = given
+        self.allowed = tuple(sorted(allowed))
+        near = get_close_matches(str(given), self.allowed, n=1, cutoff=0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        super().__init__(f"unknown {kind} '{given}'{hint} (allowed: {', '.join(self.allowed)})")
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, object, tuple[str, ...]]]:
+        return type(self), (self.kind, self.given, self.allowed)

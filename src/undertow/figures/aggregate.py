@@ -1,0 +1,143 @@
+"""Figure 2: aggregated IPs of benign inputs and of each attack over depth, with bands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from undertow.axes import PROFILES
+from undertow.figures.data import Figure, FigureData, Line, Panel, Series
+from undertow.figures.palette import markers, paints
+from undertow.figures.wording import (
+    DEPTH,
+    FULL,
+    benign_first,
+    count,
+    curve_name,
+    nothing,
+    profile_axis,
+)
+from undertow.store import BENIGN, Curve, Run, split_key
+
+__all__ = ["FIGURE", "INTERVAL", "build", "curve_series"]
+
+INTERVAL = "95 % band of the Gaussian process"
+
+
+def _array(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if v is None else v for v in values], dtype=float)
+
+
+def curve_series(
+    curve: Curve,
+    *,
+    label: str,
+    color: str,
+    line: Line = "solid",
+    marker: Any = "",
+    hollow: bool = False,
+) -> tuple[Series, ...]:
+    """A band with its line, and the means of the taps upon it."""
+    group = label
+    thick = 2.2 if color == "#000000" else 1.6
+    band = Series(
+        x=_array(curve.depth), y=_array(curve.mean), low=_array(curve.low), high=_array(curve.high),
+        label=label, group=group, color=color, line=line, width=thick,
+    )  # fmt: skip
+    if not curve.tap_depth:
+        return (band,)
+    dots = Series(
+        x=_array(curve.tap_depth), y=_array(curve.tap_mean), label=label, group=group, color=color,
+        line="none", marker=marker or "circle", hollow=hollow, legend=False,
+    )  # fmt: skip
+    return band, dots
+
+
+def build(
+    curves: Mapping[str, Mapping[str, Curve]], *, model: str, profiles: Sequence[str] = PROFILES
+) -> FigureData:
+    """One panel a profile; noise is dashed, with hollow markers, in its attack's colour.
+
+    Args:
+        curves: ``curves[key][profile]``; keys as :func:`undertow.store.curve_key` makes them.
+        model: the model that infers, for the title.
+        profiles: which, in which order.
+    """
+    keys = benign_first([k for k in curves if curves[k]])
+    color, marker = paints(keys), markers(keys)
+    panels = []
+    for column, profile in enumerate(profiles):
+        series: list[Series] = []
+        for key in keys:
+            noise = split_key(key)[0].startswith("noise")
+            if profile in curves[key]:
+                series += curve_series(
+                    curves[key][profile],
+                    label=curve_name(key),
+                    color=color[key],
+                    marker=marker[key],
+                    line="dashed" if noise else "solid",
+                    hollow=noise,
+                )
+        panels.append(
+            Panel(
+                title=FULL[profile],
+                x=DEPTH,
+                y=profile_axis(profile),
+                series=tuple(series),
+                column=column,
+            )
+        )
+    n = max((c.n or 0 for by in curves.values() for c in by.values()), default=0)
+    dashed = any(split_key(k)[0].startswith("noise") for k in keys)
+    tail = (
+        " Dashed: random noise with the same L2 norm as the attack, input by input."
+        if dashed
+        else ""
+    )
+    return FigureData(
+        name="aggregate",
+        title=f"Aggregated information profiles in {model}",
+        caption=(
+            f"Mean profiles over depth, net of the mismatch null; {count(n)} a curve at most; "
+            f"band: {INTERVAL}; "
+            f"markers: means at the taps.{tail}"
+        ),
+        n=n,
+        interval=INTERVAL,
+        panels=tuple(panels),
+    )
+
+
+def _plain(keys: Mapping[str, Any]) -> list[str]:
+    """Keys of whole cells aimed at the inferring model."""
+    return [k for k in keys if split_key(k)[1] is None and split_key(k)[2] is None]
+
+
+def from_run(
+    run: Run, *, model: str | None = None, attacks: Sequence[str] | None = None
+) -> FigureData:
+    """Draw what the answers hold.
+
+    Args:
+        run: the run.
+        model: which; ``None``: the first there is.
+        attacks: keys of curves; ``None``: all of whole cells aimed at this model.
+    """
+    found = run.answers.aggregates if run.answers else {}
+    model = model or next(iter(found), None)
+    if model is None or not found.get(model):
+        raise nothing(f"aggregated profiles of {model or 'any model'}")
+    keys = list(attacks) if attacks is not None else _plain(found[model])
+    return build({k: found[model][k] for k in [BENIGN, *keys] if k in found[model]}, model=model)
+
+
+def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
+    """One figure a model with at least one attack."""
+    found = run.answers.aggregates if run.answers else {}
+    return tuple({"model": m} for m, curves in found.items() if len(_plain(curves)) > 1)
+
+
+FIGURE = Figure("aggregate", build, from_run, choices)

@@ -1,0 +1,131 @@
+"""Each attack beside its noise control: effect size at every tap, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from undertow.axes import PROFILES
+from undertow.figures.data import Axis, Figure, FigureData, Panel, Series
+from undertow.figures.palette import markers, paints
+from undertow.figures.wording import (
+    DEPTH,
+    FULL,
+    ZERO,
+    benign_first,
+    count,
+    curve_name,
+    nothing,
+    tap_marks,
+)
+from undertow.store import Effect, Run, split_key
+
+__all__ = ["FIGURE", "build"]
+
+INTERVAL = "95 % bootstrap interval"
+
+
+def _array(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if v is None else v for v in values], dtype=float)
+
+
+def _series(effect: Effect, key: str, color: str, marker: Any) -> Series:
+    noise = split_key(key)[0].startswith("noise")
+    depth = _array(effect.depth)
+    p = _array(effect.p_adjusted) if effect.p_adjusted else np.full(len(depth), np.nan)
+    words = tap_marks(effect.tap, depth)
+    return Series(
+        x=depth,
+        y=_array(effect.d_z),
+        low=_array(effect.low) if effect.low else None,
+        high=_array(effect.high) if effect.high else None,
+        label=curve_name(key),
+        color=color,
+        marker=marker,
+        hollow=noise,
+        line="dashed" if noise else "solid",
+        bars=True,
+        hover=tuple(
+            w + (f", adjusted p {v:.2g}" if np.isfinite(v) else "")
+            for w, v in zip(words, p, strict=True)
+        ),
+    )
+
+
+def build(
+    effects: Mapping[str, Mapping[str, Effect]], *, model: str, profiles: Sequence[str] = PROFILES
+) -> FigureData:
+    """One panel a profile, 0 being benign.
+
+    Args:
+        effects: ``effects[key][profile]``, against the same inputs left benign.
+        model: the model that infers.
+        profiles: which, in which order.
+    """
+    keys = benign_first([k for k in effects if effects[k]])
+    color, marker = paints(keys), markers(keys)
+    panels = tuple(
+        Panel(
+            title=FULL[profile],
+            x=DEPTH,
+            y=Axis(label=f"effect on {profile.upper()}", unit="d_z"),
+            column=column,
+            marks=(ZERO,),
+            series=tuple(
+                _series(effects[k][profile], k, color[k], marker[k])
+                for k in keys
+                if profile in effects[k]
+            ),
+        )
+        for column, profile in enumerate(profiles)
+    )
+    n = max((e.n or 0 for by in effects.values() for e in by.values()), default=0)
+    return FigureData(
+        name="control",
+        title=f"Attack or just noise? Effects in {model}",
+        caption=(
+            "Paired effect size d_z (mean change over its standard deviation) at each tap against "
+            "the same inputs "
+            f"left benign; {count(n)} at most; bars: {INTERVAL}. Dashed, hollow: noise with that "
+            "attack's L2 norm. "
+            "A shift that noise shows too is not the attack's."
+        ),
+        n=n,
+        interval=INTERVAL,
+        panels=panels,
+    )
+
+
+def from_run(
+    run: Run, *, model: str | None = None, attacks: Sequence[str] | None = None
+) -> FigureData:
+    """Draw what the answers hold.
+
+    Args:
+        run: the run.
+        model: which; ``None``: the first there is.
+        attacks: keys; ``None``: all of whole cells aimed at this model.
+    """
+    found = run.answers.effects if run.answers else {}
+    model = model or next(iter(found), None)
+    if model is None or not found.get(model):
+        raise nothing(f"effect sizes of {model or 'any model'}")
+    keys = (
+        [k for k in found[model] if split_key(k)[1:] == (None, None)]
+        if attacks is None
+        else attacks
+    )
+    return build({k: found[model][k] for k in keys if k in found[model]}, model=model)
+
+
+def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
+    """One figure a model."""
+    found = run.answers.effects if run.answers else {}
+    return tuple(
+        {"model": m} for m, by in found.items() if any(split_key(k)[1:] == (None, None) for k in by)
+    )
+
+
+FIGURE = Figure("control", build, from_run, choices)

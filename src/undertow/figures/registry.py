@@ -1,0 +1,26 @@
+"""The figures there are; a figure is one file and one line here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from undertow.figures.data import Figure
+from undertow.registry import Registry
+
+__all__ = ["FIGURES"]
+
+FIGURES: Final[Registry[Figure]] = Registry("figure")
+_LINES: Final = {
+    "trajectory": "Figure 1: IPs of every iterate over depth, and how far they are from benign",
+    "aggregate": "Figure 2: IPs of benign inputs and of each attack over depth, with bands",
+    "solid_dashed": "Figures 3 and 4: inputs aimed at the inferring model and at others",
+    "control": "effect of each attack at each tap beside that of noise of the same norm",
+    "plane": "the input-output curve: IIP against OIP from tap to tap",
+    "streams": "bits about each class over depth, and the takeover",
+    "takeover": "where the adversarial class takes over, for each attack",
+    "transfer": "how often inputs made on one model fool another",
+    "perturbation": "benign input, adversarial input and what was changed",
+    "matrices": "source and target MI of one input at one tap: raw, null and net",
+}
+for _name, _summary in _LINES.items():
+    FIGURES.add(_name, f"undertow.figures.{_name}:FIGURE", _summary)

@@ -1,0 +1,127 @@
+"""Where the adversarial class takes over: share of inputs over depth, one line an attack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from undertow.figures.data import Axis, Figure, FigureData, Panel, Series
+from undertow.figures.palette import markers, paints
+from undertow.figures.wording import DEPTH, benign_first, count, curve_name, nothing, tap_marks
+from undertow.store import Run, curve_key
+
+__all__ = ["FIGURE", "build", "wilson"]
+
+INTERVAL = "95 % Wilson interval"
+
+
+def wilson(hits: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % interval of a share (Wilson 1927, equation for the score interval)."""
+    z2 = 1.959964**2
+    share = hits / n
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    reach = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    return middle - reach, middle + reach
+
+
+def build(
+    takeovers: Mapping[str, np.ndarray], *, taps: tuple[str, ...], depth: np.ndarray, model: str
+) -> FigureData:
+    """The share of successful inputs in which the adversarial class leads for good, by tap.
+
+    Args:
+        takeovers: (sample,) takeover tap of each successful input of each attack; -1: never.
+        taps: their names.
+        depth: (tap,).
+        model: the model that infers.
+    """
+    keys = benign_first([k for k in takeovers if len(takeovers[k])])
+    color, marker = paints(keys), markers(keys)
+    series = []
+    for key in keys:
+        taken, n = takeovers[key], len(takeovers[key])
+        hits = np.array(
+            [((taken >= 0) & (taken <= k)).sum() for k in range(len(depth))], dtype=float
+        )
+        low, high = wilson(hits, n)
+        series.append(
+            Series(
+                x=depth,
+                y=hits / n,
+                low=low,
+                high=high,
+                bars=True,
+                label=curve_name(key),
+                color=color[key],
+                marker=marker[key],
+                hover=tuple(
+                    f"{words}: {h:.0f} of {n}"
+                    for words, h in zip(tap_marks(taps, depth), hits, strict=True)
+                ),
+            )
+        )
+    most = max((len(v) for v in takeovers.values()), default=0)
+    return FigureData(
+        name="takeover",
+        title=f"Where the adversarial class takes over in {model}",
+        caption=(
+            "Share of successful adversarial inputs in which, from this tap on, the adversarial "
+            "class holds more bits than "
+            f"the true class for good; {count(most)} a curve at most; bars: {INTERVAL}."
+        ),
+        n=most,
+        interval=INTERVAL,
+        panels=(
+            Panel(
+                title="Taken over up to this depth",
+                x=DEPTH,
+                height=1.1,
+                series=tuple(series),
+                y=Axis(label="taken over", unit="share of inputs", low=-0.03, high=1.03),
+            ),
+        ),
+    )
+
+
+def from_run(run: Run, *, model: str | None = None) -> FigureData:
+    """Draw the finished, successful inputs of every attack on a model.
+
+    Args:
+        run: the run.
+        model: which; ``None``: the first with class information.
+    """
+    model = model or next((m["model"] for m in choices(run)), None)
+    found: dict[str, np.ndarray] = {}
+    taps: tuple[str, ...] = ()
+    depth = np.array([])
+    for cell in (c for c in run.cells if c.model == model and not c.benign and c.source is None):
+        if (
+            cell.control_of is None
+            and run.has("class_information", cell)
+            and run.has("attacks", cell)
+        ):
+            data, ends = run.class_information(cell), run.attacks(cell)
+            rows = data["finished"].values & ends["success"].values
+            if rows.any():
+                found[curve_key(cell.attack)] = data["takeover"].values[rows]
+                taps, depth = tuple(map(str, data["tap"].values)), data["depth"].values
+    if not found:
+        raise nothing(f"class information of successful inputs of {model or 'any model'}")
+    return build(found, taps=taps, depth=depth, model=str(model))
+
+
+def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
+    """One figure a model of which a successful input is finished."""
+    fit = {
+        c.model
+        for c in run.cells
+        if not c.benign and c.source is None and c.control_of is None
+        and run.has("class_information", c) and run.has("attacks", c)
+        and bool((run.attacks(c)["success"] & run.attacks(c)["finished"]).any())
+    }  # fmt: skip
+    return tuple({"model": m} for m in run.models if m in fit)
+
+
+FIGURE = Figure("takeover", build, from_run, choices)

@@ -1,0 +1,129 @@
+"""Gaussian-copula mutual information (Ince et al. 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import log
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.special import digamma, ndtri
+from torch import Tensor
+
+from undertow.information.codes import broadcast, rows_of, torch_ranks, unfit
+from undertow.information.correlations import copula_bits, standardised
+
+__all__ = ["CopulaCodes", "GaussianCopula"]
+
+RANK_LOSS = 3.0
+"""n times the share of the information that ranks among n samples lose."""
+MOST_BITS = 10.0
+"""The largest raw value: float32 products cannot tell 1 - ρ² below 2⁻²⁰ from rounding."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CopulaCodes:
+    """Normal scores of maps, brought to mean 0 and length 1 over positions.
+
+    Args:
+        scores: all 0 for constant maps.
+        live: which maps are not constant.
+    """
+
+    scores: Float[Tensor, "*batch map position"]
+    live: Bool[Tensor, "*batch map"]
+
+    def __getitem__(self, index: Any) -> CopulaCodes:
+        return CopulaCodes(self.scores[index], self.live[index])
+
+
+@dataclass(frozen=True, slots=True)
+class GaussianCopula:
+    """I = (-½·log2(1 - ρ²) - b)·(1 + 3/n), ρ the correlation of the maps' normal scores.
+
+    A value of average rank r among n becomes Φ⁻¹(r / (n + 1)); tied values share their average
+    rank, and ρ is the correlation of the scores as they are, ties included. Dependence that is
+    not monotone is not seen. b is the mean of the first term for independent Gaussians,
+    [ψ((n-1)/2) - ψ((n-2)/2)] / (2 ln 2) (Ince et al. 2017, after Miller 1955). Ranks know a
+    sample's values only roughly, which takes some 3/n off what is left; the factor, found by
+    simulation (``undertow calibrate``), gives it back: within 5 % from n = 64 and ρ ≤ 0.98 on.
+    Of maps that determine each other the first term is min(log2 n, 10), the most that n samples,
+    or float32 products, can show. A constant map has exactly 0 bits.
+
+    With ties the maps are no Gaussian copula. Independent zeros read 0, but zeros at the same
+    positions are taken for a nearly straight line: where both maps are zero at the same 90 % of
+    the positions and independent elsewhere, the truth is 0.47 bit and 1.8 is read (``binned``:
+    0.47). Read it as strength of monotone dependence, and check with ``binned``.
+    """
+
+    name: ClassVar[str] = "gaussian_copula"
+
+    def encode(self, maps: Float[Tensor, "*batch map position"]) -> CopulaCodes:
+        """Ranks, normal scores, unit length: what is done once a map.
+
+        Raises:
+            BadInput: if a value is not finite, or there are fewer than three positions.
+        """
+        flat = rows_of(maps, least=3)
+        table = score_table(flat.shape[1])
+        if flat.device.type == "cpu":
+            found = standardised(flat.numpy(), table)
+            if found is None:
+                raise unfit(maps)
+            scores, live = torch.from_numpy(found[0]), torch.from_numpy(found[1])
+        else:
+            scores, live = _standardised(flat, torch.from_numpy(table).to(flat.device))
+        return CopulaCodes(scores.reshape(maps.shape), live.reshape(maps.shape[:-1]))
+
+    def pairwise(self, a: CopulaCodes, b: CopulaCodes) -> Float[Tensor, "*batch row col"]:
+        """Bits between every map of ``a`` and every map of ``b``; batch axes broadcast."""
+        n = a.scores.shape[-1]
+        bias, factor = independence_bias(n), 1 + RANK_LOSS / n
+        floor = max(float(n) ** -2, 4.0**-MOST_BITS)
+        if a.scores.device.type == "cpu":
+            shape, pairs = broadcast(a.live.shape[:-1], b.live.shape[:-1])
+            found = copula_bits(
+                _blocks(a.scores, 2), _blocks(b.scores, 2),
+                _blocks(a.live, 1), _blocks(b.live, 1), pairs, bias, factor, floor,
+            )  # fmt: skip
+            return torch.from_numpy(found).reshape(*shape, *found.shape[1:])
+        rho = a.scores @ b.scores.transpose(-1, -2)
+        bits = -0.5 * torch.log2(((1 - rho) * (1 + rho)).clamp(min=floor)) - bias
+        return bits * factor * (a.live[..., :, None] & b.live[..., None, :])
+
+
+def independence_bias(n: int) -> float:
+    """The mean of -½·log2(1 - ρ²) over independent Gaussian samples of size n, in bits.
+
+    There 1 - ρ² follows Beta((n-2)/2, 1/2), and the mean of its logarithm is a difference of
+    digamma functions.
+    """
+    return float(digamma((n - 1) / 2) - digamma((n - 2) / 2)) / (2 * log(2))
+
+
+@lru_cache(maxsize=64)
+def score_table(n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Φ⁻¹(r / (n + 1)) for the average ranks r = 1, 1½, 2, ..., n."""
+    ranks = 1 + np.arange(2 * n - 1) / 2
+    half = ndtri(ranks[: n - 1] / (n + 1))
+    table = np.concatenate([half, [0.0], -half[::-1]]).astype(np.float32)
+    table.setflags(write=False)
+    return table
+
+
+def _blocks(values: Tensor, kept: int) -> np.ndarray[Any, np.dtype[Any]]:
+    return values.reshape(-1, *values.shape[values.dim() - kept :]).numpy()
+
+
+def _standardised(flat: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    """The same in torch operations, for other devices."""
+    if not bool(torch.isfinite(flat).all()):
+        raise unfit(flat)
+    scores = table[torch_ranks(flat)].double()
+    live = (scores != scores[:, :1]).any(dim=1)
+    gap = scores - scores.mean(dim=1, keepdim=True)
+    length = gap.norm(dim=1, keepdim=True).where(live[:, None], 1.0)
+    return (gap / length * live[:, None]).float(), live

@@ -1,0 +1,215 @@
+"""Source MI and target MI of one tap, with their nulls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from undertow.errors import BadInput
+from undertow.information.grids import Grid, coarser, pooled
+from undertow.information.layout import moments, plain
+from undertow.information.nulls import Null, mismatch
+from undertow.types import Draws, Estimator
+
+__all__ = ["Coded", "Matrices", "References", "source", "target"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrices:
+    """Mutual information in bits, never clipped at zero.
+
+    Args:
+        raw: the estimate.
+        null: its mean over the null's replacements.
+        null_std: its standard deviation over them (of the population, 0 for a single one).
+
+    All have shape (sample, channel, map) for S and (sample, map, class) for T.
+    """
+
+    raw: Float[Tensor, "sample left right"]
+    null: Float[Tensor, "sample left right"]
+    null_std: Float[Tensor, "sample left right"]
+
+    @property
+    def net(self) -> Float[Tensor, "sample left right"]:
+        """What is left above the null: raw - null."""
+        return self.raw - self.null
+
+
+class Coded:
+    """Maps that are averaged to a grid and encoded there at most once.
+
+    Give the same object to :func:`source` and :func:`target`, and again for the next batch, and
+    the work is not repeated.
+
+    Args:
+        values: (sample, part, row, col); ``part`` is the channel, map or class.
+    """
+
+    def __init__(self, values: Float[Tensor, "sample part row col"]) -> None:
+        self.values = plain(values)
+        self._codes: dict[tuple[Estimator, Grid], Any] = {}
+
+    @property
+    def grid(self) -> Grid:
+        """Rows and columns of the maps as they were given."""
+        return self.values.shape[-2], self.values.shape[-1]
+
+    def on(self, grid: Grid) -> Float[Tensor, "sample part row col"]:
+        """The maps, averaged to ``grid``."""
+        return pooled(self.values, grid)
+
+    def codes(self, estimator: Estimator, grid: Grid) -> Any:
+        """The maps on ``grid`` as ``estimator`` encodes them."""
+        key = (estimator, grid)
+        if key not in self._codes:
+            self._codes[key] = estimator.encode(self.on(grid).flatten(2))
+        return self._codes[key]
+
+
+class References(Coded):
+    """The counterparts of the reference inputs: inputs for S, evidence maps for T.
+
+    Args:
+        values: (reference, channel, height, width), or (reference, class, row, col).
+    """
+
+    def stacked(self, estimator: Estimator, grid: Grid) -> Any:
+        """All maps of all references as those of one sample: (1, reference times part)."""
+        key = (estimator, grid)
+        if key not in self._codes:
+            maps = self.on(grid).flatten(2).flatten(0, 1)
+            self._codes[key] = estimator.encode(maps[None])
+        return self._codes[key]
+
+
+def source(
+    estimator: Estimator,
+    inputs: Float[Tensor, "sample channel height width"] | Coded,
+    maps: Float[Tensor, "sample map row col"] | Coded,
+    references: Float[Tensor, "reference channel height width"] | References | None,
+    *,
+    null: Null = mismatch,
+    draws: Draws | None = None,
+) -> Matrices:
+    """Source MI, S[i, j] = I(X_i ; t_j) over the positions of the tap's grid.
+
+    The input is area-averaged to the tap's grid (the coarser of the two along each axis).
+
+    Args:
+        estimator: bits between maps.
+        inputs: x.
+        maps: the tap's feature maps t.
+        references: other, benign inputs (a :class:`References` is encoded only once).
+        null: how counterparts are replaced; see :data:`undertow.information.NULLS`.
+        draws: random numbers of the samples, for ``shift`` and ``shuffle``.
+
+    Returns:
+        Matrices of shape (sample, channel, map).
+
+    Raises:
+        BadInput: if the tap has a single position, or values are not finite.
+    """
+    found = _between(estimator, maps, inputs, references, null, draws)
+    return Matrices(found.raw.mT, found.null.mT, found.null_std.mT)
+
+
+def target(
+    estimator: Estimator,
+    maps: Float[Tensor, "sample map row col"] | Coded,
+    evidence: Float[Tensor, "sample class erow ecol"] | Coded,
+    reference_evidence: Float[Tensor, "reference class erow ecol"] | References | None,
+    *,
+    null: Null = mismatch,
+    draws: Draws | None = None,
+) -> Matrices:
+    """Target MI, T[j, m] = I(t_j ; E_m) on the coarser of the two grids.
+
+    Args:
+        estimator: bits between maps.
+        maps: the tap's feature maps t.
+        evidence: the evidence maps E of the same inputs, on the last spatial tap.
+        reference_evidence: those of the reference inputs.
+        null: how counterparts are replaced; see :data:`undertow.information.NULLS`.
+        draws: random numbers of the samples, for ``shift`` and ``shuffle``.
+
+    Returns:
+        Matrices of shape (sample, map, class).
+
+    Raises:
+        BadInput: if a grid has a single position, or values are not finite.
+    """
+    return _between(estimator, maps, evidence, reference_evidence, null, draws)
+
+
+def _between(
+    estimator: Estimator,
+    maps: Tensor | Coded,
+    others: Tensor | Coded,
+    references: Tensor | References | None,
+    null: Null,
+    draws: Draws | None,
+) -> Matrices:
+    """Bits between maps and their counterparts on the grid they share, (sample, map, part)."""
+    coded, counterpart = _coded(maps), _coded(others)
+    grid = _common(counterpart, coded)
+    unrelated = _unrelated(estimator, counterpart, references, grid, null, draws)
+    codes = coded.codes(estimator, grid)
+    raw = estimator.pairwise(codes, counterpart.codes(estimator, grid))
+    return _matrices(raw, estimator.pairwise(codes, unrelated))
+
+
+def _coded(maps: Tensor | Coded) -> Coded:
+    return maps if isinstance(maps, Coded) else Coded(maps)
+
+
+def _common(counterpart: Coded, maps: Coded) -> Grid:
+    """The grid on which both live.
+
+    Raises:
+        BadInput: if that is a single position, or the batches differ.
+    """
+    if len(counterpart.values) != len(maps.values):
+        raise BadInput(
+            f"{len(maps.values)} samples of maps with {len(counterpart.values)} of their "
+            "counterpart; as many are needed"
+        )
+    grid = coarser(counterpart.grid, maps.grid)
+    if grid[0] * grid[1] <= 1:
+        raise BadInput(
+            f"maps of {maps.grid[0]}x{maps.grid[1]} against {counterpart.grid[0]}x"
+            f"{counterpart.grid[1]} share a single position, and positions are the samples; "
+            "choose taps with spatial extent, before the pooling"
+        )
+    return grid
+
+
+def _unrelated(
+    estimator: Estimator,
+    counterpart: Coded,
+    references: Tensor | References | None,
+    grid: Grid,
+    null: Null,
+    draws: Draws | None,
+) -> Any:
+    """Codes of the replacements, (sample or 1, repeat times part)."""
+    if isinstance(references, Tensor):
+        references = References(references)
+    if null is mismatch and references is not None and len(references.values) > 0:
+        return references.stacked(estimator, grid)
+    given = None if references is None else references.on(grid)
+    made = null(counterpart.on(grid), given, draws)
+    return estimator.encode(made.flatten(1, 2).flatten(2))
+
+
+def _matrices(
+    raw: Float[Tensor, "sample map part"], replaced: Float[Tensor, "sample map several"]
+) -> Matrices:
+    """Mean and standard deviation over the replacements of each part."""
+    parts = raw.shape[2]
+    repeats = replaced.reshape(-1, replaced.shape[2] // parts, parts)
+    null, null_std = moments(repeats)
+    return Matrices(raw, null.reshape(raw.shape), null_std.reshape(raw.shape))

@@ -1,0 +1,140 @@
+"""Information profiles (IPs): one number a tap, from the matrices S and T of that tap."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from undertow.errors import UnknownName
+from undertow.information.matrices import Matrices
+
+__all__ = [
+    "Coupling", "Part", "Reduction", "iip", "input_output_curve", "ioc", "oip",
+    "overall_difference",
+]  # fmt: skip
+
+Part: TypeAlias = Literal["net", "raw", "null"]
+"""Which of the three matrices a profile is built from."""
+Reduction: TypeAlias = Literal["mean", "median", "max"]
+"""How the maps of a tap become one number; ``mean`` is the definition, the others alternatives."""
+Coupling: TypeAlias = Literal["pearson", "spearman"]
+"""How s_j and t_j are compared over the maps; ``pearson`` is the definition."""
+PerSample: TypeAlias = Float[Tensor, " sample"]
+
+
+def iip(S: Matrices, *, part: Part = "net", reduction: Reduction = "mean") -> PerSample:
+    """Input information profile at one tap, in bits: mean over maps j of s_j.
+
+    s_j is the mean over input channels i of S[i, j].
+
+    Args:
+        S: source MI, (sample, channel, map).
+        part: build it from net (default), raw or null bits.
+        reduction: over maps.
+    """
+    return _reduced(_of(S, part).mean(dim=1), reduction)
+
+
+def oip(T: Matrices, *, part: Part = "net", reduction: Reduction = "mean") -> PerSample:
+    """Output information profile at one tap, in bits: mean over maps j of t_j.
+
+    t_j is the mean over classes m of T[j, m].
+
+    Args:
+        T: target MI, (sample, map, class).
+        part: build it from net (default), raw or null bits.
+        reduction: over maps.
+    """
+    return _reduced(_of(T, part).mean(dim=2), reduction)
+
+
+def ioc(
+    S: Matrices, T: Matrices, *, part: Part = "net", coupling: Coupling = "pearson"
+) -> PerSample:
+    """Input-output coupling at one tap: the correlation over maps j of s_j and t_j, in [-1, 1].
+
+    Do the maps that read the input also feed the output? 0 where s or t is the same for all
+    maps (dead taps, a single map): there is no coupling to speak of.
+
+    Args:
+        S: source MI, (sample, channel, map).
+        T: target MI, (sample, map, class).
+        part: build it from net (default), raw or null bits.
+        coupling: ``"pearson"``, or ``"spearman"`` (average ranks).
+    """
+    s, t = _of(S, part).mean(dim=1), _of(T, part).mean(dim=2)
+    return _coupled(s, t, coupling)
+
+
+def input_output_curve(
+    iip: Float[Tensor, "*batch tap"], oip: Float[Tensor, "*batch tap"]
+) -> Float[Tensor, "*batch tap plane"]:
+    """The pair (IIP, OIP) over taps: a path through the information plane of one input."""
+    return torch.stack([iip, oip], dim=-1)
+
+
+def overall_difference(
+    profile: npt.ArrayLike, benign: npt.ArrayLike, benign_std: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
+    """Euclidean distance of two profiles over taps, each tap in benign standard deviations.
+
+    Give one profile of shape (..., tap) for its own difference, or all of them as
+    (..., profile, tap) with ``benign_std`` of shape (profile, tap): the result then has one
+    difference a profile, and :func:`numpy.linalg.norm` over the last axis is that of all
+    together. A tap that is missing (NaN), or at which benign inputs do not differ at all, has no
+    such unit and is left out.
+
+    Args:
+        profile: (..., tap).
+        benign: the benign profile to compare with; broadcasts against ``profile``.
+        benign_std: standard deviation over benign inputs, (..., tap).
+    """
+    unit = np.asarray(benign_std, dtype=np.float64)
+    gap = np.asarray(profile, dtype=np.float64) - np.asarray(benign, dtype=np.float64)
+    usable = np.isfinite(unit) & (unit > 0)
+    scaled = np.where(usable & np.isfinite(gap), gap / np.where(usable, unit, 1.0), 0.0)
+    return np.asarray(np.sqrt(np.square(scaled).sum(axis=-1)), dtype=np.float64)
+
+
+def _of(matrices: Matrices, part: str) -> Float[Tensor, "sample left right"]:
+    """One of the three matrices in double precision: sums over maps then hardly round."""
+    if part not in get_args(Part):
+        raise UnknownName("part", part, get_args(Part))
+    chosen: Tensor = getattr(matrices, part)
+    return chosen.double()
+
+
+def _reduced(values: Float[Tensor, "sample map"], reduction: str) -> PerSample:
+    if reduction == "mean":
+        return values.mean(dim=1).float()
+    if reduction == "median":
+        return values.quantile(0.5, dim=1).float()
+    if reduction == "max":
+        return values.amax(dim=1).float()
+    raise UnknownName("reduction", reduction, get_args(Reduction))
+
+
+def _ranks(values: Float[Tensor, "sample map"]) -> Float[Tensor, "sample map"]:
+    """Average ranks by counting; the maps of a tap are few."""
+    below = (values[:, :, None] > values[:, None, :]).sum(dim=2)
+    same = (values[:, :, None] == values[:, None, :]).sum(dim=2)
+    return below.double() + (same.double() - 1) / 2
+
+
+def _coupled(
+    s: Float[Tensor, "sample map"], t: Float[Tensor, "sample map"], coupling: str
+) -> PerSample:
+    if coupling == "spearman":
+        s, t = _ranks(s), _ranks(t)
+    elif coupling != "pearson":
+        raise UnknownName("coupling", coupling, get_args(Coupling))
+    s, t = s - s.mean(dim=1, keepdim=True), t - t.mean(dim=1, keepdim=True)
+    spread = (s.square().sum(dim=1) * t.square().sum(dim=1)).sqrt()
+    # Below this the spread is the rounding of float32 matrices, not a difference between maps.
+    flat = spread <= 1e-12
+    return torch.where(flat, 0.0, (s * t).sum(dim=1) / spread.where(~flat, 1.0)).float()

@@ -1,0 +1,130 @@
+"""How well a network classifies: accuracy, confusion matrix, calibration error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from undertow.data import ImageSet
+from undertow.errors import BadInput
+from undertow.progress import SILENT, Progress
+from undertow.types import Images, Labels, Logits
+
+__all__ = ["Evaluation", "calibration_error", "check_output", "confusion", "evaluate", "logits_of"]
+
+BATCH = 250
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """What a network does on a set of images.
+
+    Args:
+        accuracy: share classified correctly.
+        confusion: (class, class), rows are true classes, columns answers.
+        ece: expected calibration error, 15 bins.
+        count: number of images.
+    """
+
+    accuracy: float
+    confusion: Int64[Tensor, "class answer"]
+    ece: float
+    count: int
+
+
+def check_output(logits: object, x: Images, classes: int | None = None) -> Logits:
+    """The model's output, if it is logits of shape (sample, class).
+
+    Args:
+        logits: what the model put out for ``x``.
+        x: the inputs.
+        classes: how many columns there must be; ``None`` for any number above one.
+
+    Raises:
+        BadInput: says what came out and what is allowed.
+    """
+    allowed = f"({len(x)}, {classes if classes is not None else 'two or more classes'})"
+    if not isinstance(logits, Tensor):
+        raise BadInput(
+            f"the model puts out {type(logits).__name__} (allowed: a tensor of logits {allowed})"
+        )
+    fits = logits.ndim == 2 and len(logits) == len(x) and logits.shape[1] > 1
+    if not fits or (classes is not None and logits.shape[1] != classes):
+        raise BadInput(
+            f"the model puts out shape {tuple(logits.shape)} for {len(x)} inputs "
+            f"(allowed: logits {allowed})"
+        )
+    if not torch.isfinite(logits).all():
+        raise BadInput("the model puts out numbers that are not finite")
+    return logits
+
+
+@torch.no_grad()
+def logits_of(
+    model: nn.Module, data: ImageSet, *, progress: Progress = SILENT, title: str = "evaluating"
+) -> Float[Tensor, "sample class"]:
+    """The model's logits of every image, in float32 on the CPU.
+
+    Args:
+        model: in evaluation mode.
+        data: images it is asked about.
+        progress: told about every batch.
+        title: shown with the progress.
+
+    Raises:
+        BadInput: if the model does not put out one row of logits an image.
+    """
+    parameter = next(model.parameters(), torch.zeros(()))
+    rows = []
+    with progress(title, len(data), "images") as advance:
+        for start in range(0, len(data), BATCH):
+            x, _ = data[start : start + BATCH]
+            x = x.to(parameter.device, memory_format=torch.channels_last)
+            rows.append(check_output(model(x), x).float().cpu())
+            advance(len(x))
+    return torch.cat(rows) if rows else torch.empty(0, len(data.classes))
+
+
+def confusion(answers: Labels, labels: Labels, classes: int) -> Int64[Tensor, "class answer"]:
+    """Counts by true class (rows) and answer (columns)."""
+    return torch.bincount(labels * classes + answers, minlength=classes**2).view(classes, classes)
+
+
+def calibration_error(logits: Logits, labels: Labels, bins: int = 15) -> float:
+    """Expected calibration error (Guo et al. 2017, 1706.04599, equation 5).
+
+    The mean, over inputs, of the distance between confidence and accuracy in bins of equal width.
+    """
+    if len(labels) == 0:
+        return 0.0
+    confidence, answer = logits.softmax(dim=1).max(dim=1)
+    which = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    right = (answer == labels).double()
+    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, which, right - confidence.double())
+    return float(gap.abs().sum() / len(labels))
+
+
+def evaluate(
+    model: nn.Module, data: ImageSet, *, progress: Progress = SILENT, title: str = "evaluating"
+) -> Evaluation:
+    """Accuracy, confusion matrix and calibration error of a model on a set of images.
+
+    Raises:
+        BadInput: if the model's classes are not those of the data.
+    """
+    logits = logits_of(model, data, progress=progress, title=title)
+    if logits.shape[1] != len(data.classes):
+        raise BadInput(
+            f"the model has {logits.shape[1]} classes, the data set '{data.name}' has "
+            f"{len(data.classes)}"
+        )
+    answers = logits.argmax(dim=1)
+    return Evaluation(
+        accuracy=float((answers == data.labels).double().mean()),
+        confusion=confusion(answers, data.labels, len(data.classes)),
+        ece=calibration_error(logits, data.labels),
+        count=len(data),
+    )

@@ -1,0 +1,221 @@
+"""The training loop: one cycle of SGD, averaged weights, and a checkpoint after every epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from undertow.data import ImageSet
+from undertow.data.cache import new_file
+from undertow.errors import BadInput, Foreign
+from undertow.models.augment import Batches
+from undertow.models.devices import usable
+from undertow.models.recipe import Recipe
+from undertow.progress import SILENT, Progress
+
+__all__ = ["fit", "precision", "save_atomically"]
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the processor multiplies it natively, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    known = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # not in every release
+    native = any(getattr(torch.cpu, name, lambda: False)() for name in known)
+    return torch.bfloat16 if device.type == "cpu" and native else torch.float32
+
+
+def fit(
+    network: nn.Module,
+    data: ImageSet,
+    recipe: Recipe,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    held_out: ImageSet | None = None,
+    soft: Float[Tensor, "sample class"] | None = None,
+    device: str | torch.device = "cpu",
+    title: str = "training",
+    progress: Progress = SILENT,
+) -> list[dict[str, int | float]]:
+    """Train a network in place; it ends with the averaged weights, in evaluation mode.
+
+    A killed training goes on from its last whole epoch and ends in the same weights as an
+    undisturbed one.
+
+    Args:
+        network: takes inputs in [0, 1], gives logits.
+        data: images to fit.
+        recipe: how.
+        seed: fixes order, shifts and mirrors.
+        checkpoint: file to go on from and to write after every epoch; ``None`` for no file.
+        held_out: images whose accuracy is reported now and then; it decides nothing here.
+        soft: class probabilities to learn instead of the labels, one row an image.
+        device: where to train.
+        title: shown with the progress.
+        progress: told about every step.
+
+    Returns:
+        One line an epoch: ``epoch``, ``loss``, ``seconds``, sometimes ``held_out``.
+
+    Raises:
+        BadInput: if there is no such device, or there are too few images for a batch.
+        Foreign: if the checkpoint belongs to another recipe, seed or data set.
+    """
+    device = usable(device)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batches = Batches(data.images, recipe, seed, device)
+    if len(batches) == 0:
+        raise BadInput(f"{len(data)} images to fit, fewer than one batch of {recipe.batch}")
+    targets = (data.labels if soft is None else soft).to(device)
+    state = _State(network, recipe)
+    identity = {**recipe.as_dict(), "seed": seed, "data": data.fingerprint, "soft": _digest(soft)}
+    if checkpoint is not None:
+        state.resume(checkpoint, identity)
+    steps = recipe.epochs * len(batches)
+    with _deterministic(), progress(title, recipe.epochs, "epochs") as advance:
+        advance(state.epoch)
+        while state.epoch < recipe.epochs:
+            line = _epoch(state, batches, targets, steps, advance)
+            last = state.epoch == recipe.epochs
+            if held_out is not None and (last or state.epoch % 4 == 0):
+                line["held_out"] = quick_accuracy(state.averaged, held_out, device)
+            state.log.append(line)
+            if checkpoint is not None:
+                save_atomically({"identity": identity, **state.saved()}, checkpoint)
+            shown = ", ".join(f"{k} {v:.4g}" for k, v in line.items() if k != "seconds")
+            advance(0, shown)
+    network.load_state_dict(state.averaged.state_dict())
+    network.eval()
+    return state.log
+
+
+class _State:
+    """Everything that changes while training."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        self.network = network
+        self.recipe = recipe
+        self.averaged = torch.optim.swa_utils.AveragedModel(network, use_buffers=True).module
+        self.averaged.eval().requires_grad_(False)
+        plain = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+        decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed, "weight_decay": recipe.decay},
+            {"params": plain},
+        ]
+        self.optimiser = torch.optim.SGD(
+            groups,
+            lr=recipe.rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+        )
+        self.epoch = 0
+        self.log: list[dict[str, int | float]] = []
+
+    def saved(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "epoch": self.epoch,
+            "log": self.log,
+        }
+
+    def resume(self, checkpoint: Path, identity: dict[str, Any]) -> None:
+        if not checkpoint.is_file():
+            return
+        try:
+            saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            other = sorted(k for k in identity if saved["identity"].get(k) != identity[k])
+        except Exception as error:
+            raise Foreign(f"{checkpoint} is not a checkpoint of ours: {error}") from None
+        if other:
+            raise Foreign(
+                f"{checkpoint} belongs to another training (differs in {', '.join(other)}); "
+                "delete it or choose another folder"
+            )
+        self.network.load_state_dict(saved["network"])
+        self.averaged.load_state_dict(saved["averaged"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.epoch = saved["epoch"]
+        self.log = saved["log"]
+
+    @torch.no_grad()
+    def average(self, step: int) -> None:
+        # A short memory at the start, so that the random first weights are soon forgotten.
+        share = 1 - min(self.recipe.average, (step + 1) / (step + 10))
+        ours, theirs = self.averaged.state_dict(), self.network.state_dict()
+        floating = [k for k, v in ours.items() if v.is_floating_point()]
+        torch._foreach_lerp_([ours[k] for k in floating], [theirs[k] for k in floating], share)
+
+
+def _epoch(
+    state: _State, batches: Batches, targets: Tensor, steps: int, advance: Any
+) -> dict[str, int | float]:
+    start = time.perf_counter()
+    dtype = precision(batches.device)
+    total = torch.zeros((), device=batches.device)
+    state.network.train()
+    for number, (x, rows) in enumerate(batches.epoch(state.epoch)):
+        step = state.epoch * len(batches) + number
+        for group in state.optimiser.param_groups:
+            group["lr"] = state.recipe.rate_at(step, steps)
+        with torch.autocast(batches.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            logits = state.network(x)
+        loss = nn.functional.cross_entropy(
+            logits.float(), targets[rows], label_smoothing=state.recipe.smoothing
+        )
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimiser.step()
+        state.average(step)
+        total += loss.detach()
+        advance(1 / len(batches))
+    state.epoch += 1
+    return {
+        "epoch": state.epoch,
+        "loss": float(total) / len(batches),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+@torch.no_grad()
+def quick_accuracy(network: nn.Module, data: ImageSet, device: torch.device) -> float:
+    """Share of images classified correctly, in the precision of training."""
+    dtype = precision(device)
+    right = 0
+    for start in range(0, len(data), 500):
+        x, y = data[start : start + 500]
+        x = x.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            right += int((network(x).argmax(1).cpu() == y).sum())
+    return right / len(data)
+
+
+def _digest(soft: Tensor | None) -> str:
+    return "" if soft is None else sha256(soft.contiguous().numpy().tobytes()).hexdigest()
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+
+
+def save_atomically(value: Any, path: Path) -> None:
+    """``torch.save`` to a temporary file that then takes the place of ``path``."""
+    with new_file(path) as temporary:
+        torch.save(value, temporary)

@@ -1,0 +1,253 @@
+"""Any classifier, ready to be studied: in evaluation mode, frozen, normalisation inside."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from undertow.errors import BadInput, UndertowError, UnknownName
+from undertow.models.blocks import Normalise
+from undertow.models.devices import usable
+from undertow.models.evaluation import check_output
+from undertow.models.foreign import hf_model, timm_model
+from undertow.models.registry import MODELS
+from undertow.models.shipping import load_zoo
+from undertow.models.state import load_state
+from undertow.seeds import derive
+
+__all__ = ["Normalised", "load_model", "untrained"]
+
+PROBES = (32, 224, 64, 28, 16, 8, 96, 128, 256, 299, 384)
+"""Side lengths tried, in this order, where a model does not say what it takes."""
+
+
+class Normalised(nn.Module):
+    """A network that expects normalised inputs, made to take inputs in [0, 1].
+
+    Args:
+        network: expects (x - mean) / std.
+        mean: one a channel.
+        std: one a channel.
+    """
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.normalise = Normalise(mean, std)
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """Whatever the network gives for the normalised inputs."""
+        return self.network(self.normalise(x))
+
+
+def load_model(
+    spec: str | nn.Module,
+    *,
+    classes: int | None = None,
+    channels: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    weights: str | Path | None = None,
+    device: str | torch.device = "cpu",
+) -> nn.Module:
+    """A model that maps inputs in [0, 1] to logits, in evaluation mode, with frozen parameters.
+
+    Args:
+        spec: ``good_init`` or ``zoo:good_init`` (a name in the zoo); ``path/to/file.py:factory``
+            (a function without arguments, or the module itself); ``timm:NAME``;
+            ``hf:NAME_OR_FOLDER`` (image classification of Hugging Face transformers); or a module
+            (it is copied unless it is frozen and in evaluation mode already).
+        classes: how many the model must have.
+        channels: how many its input must have.
+        mean: subtracted from the input, one a channel; read from the configuration where timm or
+            transformers have one.
+        std: divides the input, one a channel.
+        weights: a ``.safetensors`` file, or one for ``torch.load`` with tensors only.
+        device: where the model shall be.
+
+    Raises:
+        UnknownName: if no model has that name.
+        BadInput: if file, factory, weights, classes, channels or device do not fit.
+        Unavailable: if a package or the network is missing.
+    """
+    _check_pair(mean, std)
+    place = usable(device)
+    if isinstance(spec, nn.Module):
+        model, own = _private(spec), False
+    elif not isinstance(spec, str):
+        raise BadInput(f"a model is a name or a torch module, not {type(spec).__name__}")
+    else:
+        model, own, (mean, std) = _from_text(spec, classes, channels, weights, (mean, std))
+    if weights is not None:
+        load_state(model, Path(weights))
+    if mean is not None and std is not None and not own:
+        _check_channels(model, len(mean), "mean and std")
+        model = Normalised(model, mean, std)
+    elif not own and not _seems_normalised(model):
+        warnings.warn(
+            f"the model {_title(spec)} shows no normalisation inside; if it was trained on "
+            "normalised inputs, give mean and std",
+            stacklevel=2,
+        )
+    model = model.to(place).eval().requires_grad_(False)
+    _check_channels(model, channels, "channels")
+    if classes is not None:
+        _check_classes(model, classes, _title(spec))
+    return model
+
+
+def untrained(spec: str, *, seed: int, purpose: str = "") -> nn.Module:
+    """A fresh network to train: a zoo architecture, or what ``path/to/file.py:factory`` gives.
+
+    Args:
+        spec: a name in the zoo, or a factory.
+        seed: of its first weights, whatever was drawn before.
+        purpose: gives several networks of one seed different first weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "untrained", purpose))
+        file, _, factory = spec.rpartition(":")
+        if file.endswith(".py"):
+            network = _from_file(Path(file).expanduser(), factory)
+        else:
+            network = MODELS[spec.removeprefix("zoo:")].build()
+    return network.train().requires_grad_(True)
+
+
+def _title(spec: str | nn.Module) -> str:
+    return f"'{spec}'" if isinstance(spec, str) else type(spec).__name__
+
+
+_Pair = tuple[Sequence[float] | None, Sequence[float] | None]
+
+
+def _check_pair(mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+    if (mean is None) != (std is None):
+        raise BadInput("mean and std belong together: give both or none")
+    if mean is not None and std is not None and (len(mean) != len(std) or min(std) <= 0):
+        raise BadInput(f"mean={list(mean)}, std={list(std)} (allowed: one a channel, std above 0)")
+
+
+def _from_text(
+    spec: str, classes: int | None, channels: int | None, weights: Any, pair: _Pair
+) -> tuple[nn.Module, bool, _Pair]:
+    """The model, whether normalisation is known to be inside, mean and std."""
+    kind, colon, name = spec.partition(":")
+    if kind == "timm" and colon:
+        model, theirs = timm_model(name, classes, channels, pretrained=weights is None)
+        return model, False, theirs if pair[0] is None else pair
+    if kind == "hf" and colon:
+        model, theirs = hf_model(name)
+        return model, False, theirs if pair[0] is None else pair
+    file, colon, factory = spec.rpartition(":")
+    if colon and file.endswith(".py"):
+        return _from_file(Path(file).expanduser(), factory), False, pair
+    known = name if kind == "zoo" and colon else spec
+    if known not in MODELS:
+        allowed = [*MODELS, "path/to/file.py:factory", "timm:NAME", "hf:NAME"]
+        raise UnknownName("model", spec, allowed)
+    if pair[0] is not None:
+        raise BadInput(f"'{spec}' has its normalisation inside: mean and std cannot be given")
+    if weights is not None:
+        return MODELS[known].build(), True, pair
+    return load_zoo(known), True, pair
+
+
+def _private(module: nn.Module) -> nn.Module:
+    """The module itself where nothing has to be changed, else a copy of it."""
+    frozen = not any(p.requires_grad for p in module.parameters())
+    if frozen and not any(m.training for m in module.modules()):
+        return module
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:
+        raise BadInput(
+            f"the module {type(module).__name__} cannot be copied ({error}); "
+            "give it as module.eval().requires_grad_(False)"
+        ) from None
+
+
+def _from_file(path: Path, name: str) -> nn.Module:
+    if not path.is_file():
+        raise BadInput(f"there is no file {path} to load a model from")
+    module_name = f"undertow_model_{sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    found = importlib.util.spec_from_file_location(module_name, path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[module_name] = module
+    try:
+        found.loader.exec_module(module)
+    except UndertowError:
+        raise
+    except Exception as error:
+        raise BadInput(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    if not hasattr(module, name):
+        callables = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise UnknownName(f"factory in {path.name}", name, callables)
+    return _call(getattr(module, name), f"{path.name}:{name}")
+
+
+def _call(factory: nn.Module | Callable[[], Any], title: str) -> nn.Module:
+    if isinstance(factory, nn.Module):
+        return factory
+    try:
+        model = factory()
+    except Exception as error:
+        raise BadInput(f"{title}() failed: {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise BadInput(f"{title}() gives {type(model).__name__} (allowed: a torch module)")
+    return model
+
+
+def _seems_normalised(model: nn.Module) -> bool:
+    """Whether some part of the model looks as if it normalised the input."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            continue
+        own = [n for n, _ in (*module.named_buffers(recurse=False), *vars(module).items())]
+        words = [name.rpartition(".")[2].lower(), type(module).__name__.lower()]
+        if any(w.startswith(("normalis", "normaliz")) for w in words):
+            return True
+        if {"mean", "std"} <= {n.lower().strip("_") for n in own}:
+            return True
+    first = next((m for m in model.modules() if not list(m.children())), None)
+    return isinstance(first, nn.BatchNorm2d)
+
+
+def _check_channels(model: nn.Module, channels: int | None, what: str) -> None:
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if channels is not None and first is not None and first.in_channels != channels:
+        raise BadInput(
+            f"{what}: {channels} asked for, the model takes {first.in_channels} channels"
+        )
+
+
+@torch.no_grad()
+def _check_classes(model: nn.Module, classes: int, title: str) -> None:
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    channels = first.in_channels if first is not None else 3
+    place = next(model.parameters(), torch.zeros(())).device
+    for side in PROBES:
+        x = torch.full((1, channels, side, side), 0.5, device=place)
+        try:
+            out = model(x)
+        except Exception:  # another size may fit; a model that takes none is told below
+            continue
+        got = check_output(out, x).shape[1]
+        if got != classes:
+            raise BadInput(f"classes: {classes} asked for, the model {title} has {got}")
+        return
+    raise BadInput(
+        f"the model {title} takes no {channels}-channel input of side "
+        f"{', '.join(map(str, PROBES))}, so its classes cannot be checked"
+    )

@@ -1,0 +1,57 @@
+"""How a network is trained, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from undertow.errors import BadInput
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """SGD with Nesterov momentum on one cycle of the learning rate.
+
+    Args:
+        epochs: passes over the images to fit.
+        batch: images a step.
+        rate: the highest learning rate.
+        rise: share of the steps in which the rate rises to it; then it falls to 0, both linearly.
+        momentum: of SGD.
+        decay: weight decay of convolutions and linear layers (not of normalisation and biases).
+        smoothing: label smoothing.
+        shift: crops are taken up to so many pixels off, from the image reflected at its edges.
+        flip: whether half of the images are mirrored left to right.
+        average: each step keeps this share of the averaged weights, which are the result.
+        init: ``"lsuv"``, or ``"default"`` for the layers' own.
+    """
+
+    epochs: int
+    batch: int = 128
+    rate: float = 0.2
+    rise: float = 0.2
+    momentum: float = 0.9
+    decay: float = 5e-4
+    smoothing: float = 0.1
+    shift: int = 4
+    flip: bool = True
+    average: float = 0.998
+    init: Literal["lsuv", "default"] = "default"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 2:
+            raise BadInput(
+                f"epochs={self.epochs}, batch={self.batch} (allowed: 1 or more, 2 or more)"
+            )
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """The learning rate of step 0 ... steps - 1."""
+        peak = max(1.0, self.rise * steps)
+        done = step + 1
+        return self.rate * (done / peak if done < peak else (steps - step) / (steps - peak + 1))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For cards and checkpoints."""
+        return asdict(self)

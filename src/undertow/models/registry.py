@@ -1,0 +1,89 @@
+"""The networks there are, each with the recipe that made its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from undertow.models.deep_conv import deep_conv
+from undertow.models.digits_cnn import digits_cnn
+from undertow.models.good_init import good_init
+from undertow.models.recipe import Recipe
+from undertow.models.trimming import Trimming
+from undertow.models.vgg_like import vgg_like
+from undertow.registry import Registry
+
+__all__ = ["MODELS", "ZooModel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZooModel:
+    """A network of the zoo and how its weights come about.
+
+    Args:
+        build: gives a fresh network.
+        data: the data set it classifies.
+        recipe: of its training, or of one round of fine-tuning where it is trimmed.
+        method: the function that makes its weights.
+        parent: the model it is trimmed from.
+        trimming: how far.
+    """
+
+    build: Callable[..., nn.Module]
+    data: str
+    recipe: Recipe
+    method: Literal["train", "trim", "distill"] = "train"
+    parent: str | None = None
+    trimming: Trimming | None = None
+
+
+MODELS: Registry[ZooModel] = Registry("model")
+MODELS.add(
+    "good_init",
+    ZooModel(build=good_init, data="cifar10", recipe=Recipe(epochs=24, init="lsuv")),
+    "thin and deep, three stages of 3 x 3 convolutions, LSUV initialisation, global pooling",
+)
+MODELS.add(
+    "good_init/trimmed",
+    ZooModel(
+        build=good_init,
+        data="cifar10",
+        recipe=Trimming().last,
+        method="trim",
+        parent="good_init",
+        trimming=Trimming(),
+    ),
+    "good_init after Network Trimming: fewer channels, the same task",
+)
+MODELS.add(
+    "good_init/distilled",
+    ZooModel(
+        build=good_init,
+        data="cifar10",
+        recipe=Recipe(epochs=20, init="lsuv", smoothing=0.0),
+        method="distill",
+    ),
+    "good_init after defensive distillation, served at temperature 1",
+)
+MODELS.add(
+    "deep_conv",
+    ZooModel(build=deep_conv, data="cifar10", recipe=Recipe(epochs=32)),
+    "the deepest: strided 3 x 3 convolutions in place of pooling",
+)
+MODELS.add(
+    "vgg_like",
+    ZooModel(build=vgg_like, data="cifar10", recipe=Recipe(epochs=20)),
+    "pairs of wide convolutions, max pooling, a dense head",
+)
+MODELS.add(
+    "digits_cnn",
+    ZooModel(
+        build=digits_cnn,
+        data="digits",
+        recipe=Recipe(epochs=30, batch=64, rate=0.1, shift=1, flip=False, average=0.98),
+    ),
+    "small, for the built-in digits",
+)

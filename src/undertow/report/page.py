@@ -1,0 +1,217 @@
+"""The report: summary first, then figures, tables, method, caveats and the manifest."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+
+from undertow.errors import UndertowError
+from undertow.figures import FIGURES, FigureData
+from undertow.figures.palette import DARK, RAMP
+from undertow.report.embed import Plot, packed_plotly, plot, script_json
+from undertow.report.numbers import interval, say
+from undertow.report.tables import attack_table, profile_tables
+from undertow.report.words import CAVEATS, DEFINITIONS, settings
+from undertow.store import Question, Run, Table
+from undertow.store.files import disk_errors, replace_bytes
+
+__all__ = ["chosen_figures", "write_report"]
+
+_ORDER: Final = (
+    "aggregate",
+    "control",
+    "trajectory",
+    "streams",
+    "perturbation",
+    "takeover",
+    "solid_dashed",
+    "transfer",
+    "plane",
+    "matrices",
+)
+_MOST: Final = {"trajectory": 2, "streams": 2, "perturbation": 2, "matrices": 1}
+"""Recorded inputs are many; the page shows the first few, the viewer all."""
+_SIGNS: Final = {"supported": "●", "contradicted": "✕", "inconclusive": "○"}
+
+
+def chosen_figures(run: Run) -> Iterator[FigureData | str]:
+    """Every figure that the run can show, or a sentence where one could not be drawn."""
+    names = [*_ORDER, *(n for n in FIGURES if n not in _ORDER)]
+    for name in names:
+        try:
+            choices = FIGURES[name].choices(run)
+        except UndertowError as error:
+            yield f"{name}: {error}"
+            continue
+        for choice in choices[: _MOST.get(name, len(choices))]:
+            try:
+                yield FIGURES[name].from_run(run, **choice)
+            except UndertowError as error:
+                yield f"{name}: {error}"
+
+
+def _told(value: Any) -> bool:
+    return value is not None and value not in ({}, [], "")
+
+
+def _line(value: Any) -> str:
+    """A value in one line; a mapping with a name as ``name (key value, …)``."""
+    if isinstance(value, Mapping):
+        rest = {k: v for k, v in value.items() if k != "name" and _told(v)}
+        words = ", ".join(f"{k} {_line(v)}" for k, v in rest.items())
+        return (
+            f"{value['name']} ({words})"
+            if "name" in value and words
+            else str(value.get("name", words))
+        )
+    if isinstance(value, list):
+        return ", ".join(map(_line, value))
+    return say(value) if isinstance(value, bool) else str(value)
+
+
+def _flat(value: Mapping[str, Any], key: str = "") -> list[tuple[str, str]]:
+    """What a spec says as lines ``a.b: value``; what it leaves unsaid is left out."""
+    lines: list[tuple[str, str]] = []
+    for k, v in value.items():
+        name = f"{key}.{k}" if key else str(k)
+        if isinstance(v, Mapping):
+            lines += _flat(v, name)
+        elif isinstance(v, list) and any(isinstance(item, Mapping) for item in v):
+            lines += [(name if i == 0 else "", _line(item)) for i, item in enumerate(v)]
+        elif _told(v):
+            lines.append((name, _line(v)))
+    return lines
+
+
+def _pretty(manifest: Mapping[str, Any]) -> str:
+    """JSON with plain lists on one line."""
+    text = json.dumps(dict(manifest), indent=2, ensure_ascii=False)
+
+    def one_line(found: re.Match[str]) -> str:
+        return "[" + re.sub(r"\n\s*", " ", found[1]) + "]"
+
+    return re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", one_line, text)
+
+
+def _counted(question: Question) -> list[tuple[str, int]]:
+    """How many claims have each verdict."""
+    found = [claim.verdict for claim in question.claims]
+    return [(verdict, found.count(verdict)) for verdict in _SIGNS if verdict in found]
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    """The few things to know before anything else."""
+    attacks = dict.fromkeys(c.attack for c in run.cells if not c.benign and c.control_of is None)
+    sizes = [run.attacks(c).sizes["sample"] for c in run.cells if run.has("attacks", c)]
+    data = run.manifest.get("data") or run.spec.get("data") or {}
+    name = data.get("name") if isinstance(data, Mapping) else str(data)
+    n = (
+        f"{min(sizes)}"
+        if sizes and min(sizes) == max(sizes)
+        else f"{min(sizes)} to {max(sizes)}"
+        if sizes
+        else "0"
+    )
+    return [
+        ("Models", ", ".join(run.models) or "none"),
+        ("Attacks", ", ".join(attacks) or "none"),
+        ("Data", str(name or "not said")),
+        ("Inputs a cell", n),
+        ("Started", str(run.manifest.get("created", "not said")).replace("T", " ").split("+")[0]),
+    ]
+
+
+def _failures(run: Run) -> list[dict[str, str]]:
+    return [
+        {
+            "what": f"{cell.name}, {shard if isinstance(shard, str) else f'shard {shard}'}",
+            "traceback": record.traceback or "",
+        }
+        for (cell, shard), record in run.records.items()
+        if record.state == "failed"
+    ]
+
+
+def _current(width: int = 1200) -> list[tuple[str, str]]:
+    """The emblem: a calm surface, and what is drawn away beneath it. (path, colour) a line."""
+    lines = []
+    for i in range(9):
+        y, pull = 14 + i * 13.0, (i / 8) ** 1.6 * 58
+        middle = f"C {width * 0.45:.0f} {y:.1f}, {width * 0.5:.0f} {y + pull:.1f}"
+        end = f"S {width * 0.93:.0f} {y - pull * 0.35:.1f}, {width} {y - pull * 0.1:.1f}"
+        bent = f"M 0 {y:.1f} {middle}, {width * 0.72:.0f} {y + pull * 0.9:.1f} {end}"
+        lines.append((bent, RAMP[i + 3]))
+    return lines
+
+
+def _numeric(table: Table, column: int) -> bool:
+    """Whether a column holds numbers, and where there are none, dashes."""
+    return all(row[column] is None or isinstance(row[column], int | float) for row in table.rows)
+
+
+def _content(run: Run, plots: list[Plot], lost: list[str]) -> dict[str, Any]:
+    answers = run.answers
+    first = None if answers and answers.tables else attack_table(run)
+    name = run.spec.get("name") or run.manifest.get("name") or run.path.name
+    return {
+        "title": str(name),
+        "path": run.path.name,
+        "facts": _facts(run),
+        "emblem": _current(),
+        "missing": [*run.missing, *lost],
+        "failures": _failures(run),
+        "questions": answers.questions if answers else (),
+        "signs": _SIGNS,
+        "plots": plots,
+        "tables": [*((first,) if first else ()), *(answers.tables if answers else ())],
+        "profile_tables": profile_tables(run),
+        "asked": _flat(dict(run.spec)),
+        "settings": settings(run.spec, run.manifest),
+        "definitions": DEFINITIONS,
+        "caveats": [*CAVEATS, *(answers.caveats if answers else ())],
+        "manifest": _pretty(run.manifest),
+        "twins": script_json(DARK),
+        "plotly": packed_plotly(),
+        "say": say,
+        "numeric": _numeric,
+        "counted": _counted,
+        "interval": interval,
+    }
+
+
+def write_report(run: Run, out: Path | None = None) -> Path:
+    """Write the report of a run, finished or not, as one HTML file.
+
+    Args:
+        run: the run.
+        out: the file; ``None``: ``report.html`` in the run's directory.
+
+    Returns:
+        The file.
+
+    Raises:
+        Unavailable: if it cannot be written.
+        Foreign: if the run's files are damaged beyond reading.
+    """
+    target = run.path / "report.html" if out is None else out
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    found = list(chosen_figures(run))
+    plots = [plot(f) for f in found if isinstance(f, FigureData)]
+    lost = [f for f in found if isinstance(f, str)]
+    here = files("undertow.report")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(here.joinpath("page.html.j2").read_text("utf-8"))
+    parts = {k: here.joinpath(f"page.{k}").read_text("utf-8") for k in ("css", "js")}
+    html = template.render(**parts, **_content(run, plots, lost))
+    with disk_errors(target):
+        replace_bytes(target, html.encode())
+    return target

@@ -1,0 +1,96 @@
+"""Tables that the report draws up from the stored arrays themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from undertow.axes import PROFILES
+from undertow.figures.wording import attack_name
+from undertow.store import Cell, Run, Table
+
+__all__ = ["attack_table", "profile_tables"]
+
+
+def _finished(data: xr.Dataset) -> xr.Dataset:
+    return data.isel(sample=np.flatnonzero(data["finished"].values))
+
+
+def _label(cell: Cell) -> str:
+    return attack_name(cell.attack) + (f" aimed at {cell.source}" if cell.source else "")
+
+
+def _mean(values: np.ndarray) -> float | None:
+    kept = values[np.isfinite(values)]
+    return float(kept.mean()) if kept.size else None
+
+
+def attack_table(run: Run) -> Table | None:
+    """How often each attack succeeded and how large its changes were; ``None`` without attacks."""
+    rows: list[tuple[str | int | float | None, ...]] = []
+    cells = [c for m in run.models for c in run.cells if c.model == m and not c.benign]
+    for cell in (c for c in cells if run.has("attacks", c)):
+        data = _finished(run.attacks(cell))
+        if not data.sizes["sample"]:
+            continue
+        won = data["success"].values
+        means = [
+            _mean(data[name].values[won].astype(float)) for name in ("steps", "l0", "l2", "linf")
+        ]
+        rows.append((cell.model, _label(cell), len(won), 100.0 * float(won.mean()), *means))
+    if not rows:
+        return None
+    return Table(
+        title="Success and distance of every attack",
+        columns=("model", "attack", "n", "fooled (%)", "steps", "L0 (components)", "L2", "L∞"),
+        rows=tuple(rows),
+        caption="Means over the inputs that fooled the model; pixel values lie in [0, 1].",
+    )
+
+
+def _by_tap(data: xr.Dataset) -> dict[str, np.ndarray]:
+    names = [
+        f"{p}{kind}" for p in PROFILES for kind in ("_raw", "_null", "") if f"{p}{kind}" in data
+    ]
+    return {
+        name: np.array([np.nan if (m := _mean(c)) is None else m for c in data[name].values.T])
+        for name in names
+    }
+
+
+def _columns(names: Sequence[str]) -> tuple[str, ...]:
+    def words(name: str) -> str:
+        profile, _, kind = name.partition("_")
+        return f"{profile.upper()} {kind or 'net'}"
+
+    return ("attack", "tap", "depth", *map(words, names))
+
+
+def profile_tables(run: Run) -> tuple[Table, ...]:
+    """Mean raw, null and net profiles at every tap: one table a model."""
+    tables = []
+    for model in run.models:
+        rows: list[tuple[str | int | float | None, ...]] = []
+        names: tuple[str, ...] = ()
+        most = 0
+        for cell in (c for c in run.cells if c.model == model and run.has("profiles", c)):
+            data = _finished(run.profiles(cell))
+            if not data.sizes["sample"]:
+                continue
+            means = _by_tap(data)
+            names, most = tuple(means), max(most, data.sizes["sample"])
+            for k, tap in enumerate(data["tap"].values):
+                values = (float(means[n][k]) for n in names)
+                rows.append((_label(cell), str(tap), float(data["depth"].values[k]), *values))
+        if rows:
+            tables.append(
+                Table(
+                    title=f"Mean profiles at each tap of {model}",
+                    columns=_columns(names),
+                    rows=tuple(rows),
+                    caption=f"IIP and OIP in bits, IOC a correlation; n = {most} at most.",
+                )
+            )
+    return tuple(tables)

@@ -1,0 +1,123 @@
+"""What every report says: how things were measured, and what they do not mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+__all__ = ["CAVEATS", "DEFINITIONS", "settings"]
+
+DEFINITIONS: Final = (
+    (
+        "Source MI, S",
+        "Mutual information between an input channel and a feature map of one input, the positions "
+        "of the map's "
+        "grid being the samples: S[i, j] = I(Xᵢ ; tⱼ), in bits.",
+    ),
+    (
+        "Target MI, T",
+        "Mutual information between a feature map and the evidence map of a class: T[j, m] = I(tⱼ "
+        "; Eₘ), in bits. The "
+        "evidence map of class m is Eₘ(u) = Σⱼ tⱼ(u) · ∂yₘ/∂tⱼ(u) on the last spatial tap.",
+    ),
+    (
+        "Null and net",
+        "Two unrelated maps share some information by chance and by smoothness. So the same "
+        "estimate is made "
+        "against other benign inputs (the mismatch null) and taken off: net = raw − null. Net "
+        "values are never clipped at zero.",
+    ),
+    (
+        "IIP, input information profile",
+        "At each tap, the mean over feature maps of net source MI: how much of what the maps hold "
+        "is told by the "
+        "input's intensity.",
+    ),
+    (
+        "OIP, output information profile",
+        "At each tap, the mean over feature maps of net target MI: how much the maps tell of the "
+        "evidence for the classes.",
+    ),
+    (
+        "IOC, input-output coupling",
+        "At each tap, the correlation over feature maps of the two: do the maps that read the "
+        "input also feed the output?",
+    ),
+    (
+        "Overall difference",
+        "Euclidean distance between two inputs' profiles over all taps, each tap in units of the "
+        "benign "
+        "inputs' standard deviation.",
+    ),
+    (
+        "Class information",
+        "What a linear reader of a tap knows of each class: log₂ q(m | tap) − log₂ p(m), pointwise "
+        "V-information in "
+        "bits. The takeover tap is the first from which the adversarial class holds more than the "
+        "true one for good.",
+    ),
+    (
+        "Noise control",
+        "Every attack is compared with random noise of the same L2 norm, input by input. A shift "
+        "that noise shows "
+        "too is not the attack's.",
+    ),
+    (
+        "Verdicts",
+        "Supported, contradicted or inconclusive, from comparisons paired by input: effect size "
+        "d_z, bootstrap "
+        "interval, p-values adjusted over taps (Benjamini–Hochberg).",
+    ),
+)
+
+CAVEATS: Final = (
+    "Spatial mutual information is a statement about one input: how far, across the positions of "
+    "this image, a map's "
+    "activation is told by a channel's intensity. It is not Shannon's I(X; T) over a population of "
+    "inputs.",
+    "Neighbouring positions are not independent samples. The mismatch null keeps that smoothness "
+    "and takes its share off, on average; "
+    "a single net value can be below zero, and that means nothing was found.",
+    "The Gaussian copula sees monotone dependence only. A verdict has to hold under the binned "
+    "estimator as well, or it is "
+    "called inconclusive.",
+    "Class information is what a linear reader finds, not all that a tap holds: later layers can "
+    "use what it cannot read.",
+    "Taps without spatial extent have no source or target MI; there the profiles are missing, not "
+    "zero.",
+)
+
+_ESTIMATORS: Final = {
+    "gaussian_copula": "Gaussian copula: average ranks, normal scores, correlation, "
+    "−½·log₂(1 − ρ²), small-sample bias removed (Ince et al. 2017)",
+    "binned": "binned, with Miller–Madow correction",
+    "ksg": "nearest neighbours (Kraskov et al. 2004)",
+}
+_NULLS: Final = {
+    "mismatch": "mismatch: against other benign inputs",
+    "shuffle": "shuffled positions",
+    "shift": "toroidal shifts",
+}
+
+
+def _find(key: str, *places: Mapping[str, Any]) -> Any:
+    """The first value of a key, looked for one level down as well."""
+    for place in places:
+        if key in place:
+            return place[key]
+        for inner in place.values():
+            if isinstance(inner, Mapping) and key in inner:
+                return inner[key]
+    return None
+
+
+def settings(spec: Mapping[str, Any], manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """How this run was measured: estimator, null, references, seed, as far as it says."""
+    estimator, null = (_find(k, spec, manifest) for k in ("estimator", "null"))
+    told = (
+        ("Estimator", _ESTIMATORS.get(str(estimator), estimator)),
+        ("Null", _NULLS.get(str(null), null)),
+        ("Reference inputs of the null", _find("references", spec, manifest)),
+        ("Seed", _find("seed", spec, manifest)),
+    )
+    return tuple((name, str(value)) for name, value in told if value not in (None, {}, []))

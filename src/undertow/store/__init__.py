@@ -1,0 +1,29 @@
+"""A run on disk: zarr arrays, a ledger of shards, a manifest, answers. No torch."""
+
+from __future__ import annotations
+
+from undertow.store.answers import (
+    Answers,
+    Claim,
+    Control,
+    Curve,
+    Effect,
+    Number,
+    Question,
+    Table,
+    Transfer,
+    curve_key,
+    split_key,
+)
+from undertow.store.cell import BENIGN, Cell
+from undertow.store.check import Fault
+from undertow.store.ledger import Ledger, Record
+from undertow.store.reader import Run, open_run
+from undertow.store.schema import GROUPS, SCHEMA_VERSION, template, validate
+from undertow.store.writer import RunWriter, create_run
+
+__all__ = [
+    "BENIGN", "GROUPS", "SCHEMA_VERSION", "Answers", "Cell", "Claim", "Control", "Curve",
+    "Effect", "Fault", "Ledger", "Number", "Question", "Record", "Run", "RunWriter", "Table",
+    "Transfer", "create_run", "curve_key", "open_run", "split_key", "template", "validate",
+]  # fmt: skip

@@ -1,0 +1,239 @@
+"""``answers.json``: what was asked of a run, what it says, and the curves that show it.
+
+A verdict is reached in the studies; this file only holds it, with every number that it rests on.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from undertow.errors import BadInput, Foreign
+
+__all__ = [
+    "ANSWERS_VERSION", "Answers", "Claim", "Control", "Curve", "Effect", "Number", "Question",
+    "Table", "Transfer", "Verdict", "curve_key", "split_key",
+]  # fmt: skip
+
+ANSWERS_VERSION: Final = 1
+Verdict: TypeAlias = Literal["supported", "contradicted", "inconclusive"]
+
+
+def _none(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+MaybeFloat: TypeAlias = Annotated[float | None, BeforeValidator(_none)]
+"""A number, or ``None`` where there is none; NaN and infinities become ``None``."""
+Floats: TypeAlias = tuple[MaybeFloat, ...]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Number(_Record):
+    """One number that a verdict rests on."""
+
+    name: str
+    value: MaybeFloat
+    unit: str = ""
+    low: MaybeFloat = Field(None, description="lower end of the 95 % interval")
+    high: MaybeFloat = Field(None, description="upper end")
+    n: int | None = Field(None, description="inputs")
+    d_z: MaybeFloat = Field(None, description="paired effect size")
+    p_adjusted: MaybeFloat = Field(None, description="Benjamini–Hochberg over taps")
+
+
+class Control(_Record):
+    """The same comparison with noise of the same norm."""
+
+    sentence: str
+    numbers: tuple[Number, ...] = ()
+
+
+class Claim(_Record):
+    """One thing that the paper says, and what this run says of it."""
+
+    claim: str
+    verdict: Verdict
+    sentence: str
+    numbers: tuple[Number, ...] = ()
+    control: Control | None = None
+
+
+class Question(_Record):
+    """One question with its claims; ``missing`` says what kept it from being answered."""
+
+    id: str
+    question: str
+    claims: tuple[Claim, ...] = ()
+    missing: str | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What all claims agree on, else inconclusive; ``None`` where there are none."""
+        found = {claim.verdict for claim in self.claims}
+        if not found:
+            return None
+        return found.pop() if len(found) == 1 else "inconclusive"
+
+
+class _Columns(_Record):
+    @model_validator(mode="after")
+    def _even(self) -> _Columns:
+        for group in self._groups():
+            lengths = {name: len(getattr(self, name)) for name in group if getattr(self, name)}
+            if len(set(lengths.values())) > 1:
+                raise ValueError(f"columns of different lengths: {lengths}")
+        return self
+
+    def _groups(self) -> tuple[tuple[str, ...], ...]:
+        return ()
+
+
+class Curve(_Columns):
+    """An aggregated IP over depth, with the band around it and the per-tap means beneath."""
+
+    depth: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+    tap_depth: Floats = ()
+    tap_mean: Floats = ()
+    tap_sem: Floats = ()
+    n: int | None = None
+
+    def _groups(self) -> tuple[tuple[str, ...], ...]:
+        return ("depth", "mean", "low", "high"), ("tap_depth", "tap_mean", "tap_sem")
+
+
+class Effect(_Columns):
+    """The paired effect size against benign inputs, tap by tap."""
+
+    tap: tuple[str, ...]
+    depth: Floats
+    d_z: Floats
+    low: Floats = ()
+    high: Floats = ()
+    p_adjusted: Floats = ()
+    n: int | None = None
+
+    def _groups(self) -> tuple[tuple[str, ...], ...]:
+        return (("tap", "depth", "d_z", "low", "high", "p_adjusted"),)
+
+
+class Transfer(_Record):
+    """How often inputs made on one model (row) fool another (column), as shares with intervals."""
+
+    attack: str
+    source: tuple[str, ...]
+    model: tuple[str, ...]
+    rate: tuple[Floats, ...]
+    low: tuple[Floats, ...] = ()
+    high: tuple[Floats, ...] = ()
+    n: tuple[tuple[int | None, ...], ...] = ()
+
+    @model_validator(mode="after")
+    def _matrix(self) -> Transfer:
+        for name in ("rate", "low", "high", "n"):
+            rows = getattr(self, name)
+            if rows and [len(r) for r in rows] != [len(self.model)] * len(self.source):
+                raise ValueError(f"{name} is not {len(self.source)} × {len(self.model)}")
+        return self
+
+
+class Table(_Record):
+    """A table of the report."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | int | MaybeFloat, ...], ...]
+    caption: str = ""
+
+    @model_validator(mode="after")
+    def _even(self) -> Table:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"a row of '{self.title}' has not {len(self.columns)} cells")
+        return self
+
+
+class Answers(_Record):
+    """Everything that a run says.
+
+    ``aggregates[model][key][profile]`` and ``effects[model][key][profile]`` are found by
+    :func:`curve_key`; ``profile`` is ``iip``, ``oip`` or ``ioc``.
+    """
+
+    schema_version: Literal[1] = Field(ANSWERS_VERSION, alias="schema")
+    questions: tuple[Question, ...] = ()
+    aggregates: dict[str, dict[str, dict[str, Curve]]] = {}
+    effects: dict[str, dict[str, dict[str, Effect]]] = {}
+    transfers: tuple[Transfer, ...] = ()
+    tables: tuple[Table, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def dump(self) -> str:
+        """The text of ``answers.json``; loading it gives an equal object."""
+        return self.model_dump_json(indent=1, by_alias=True) + "\n"
+
+    @classmethod
+    def load(cls, text: str | bytes) -> Answers:
+        """Read ``answers.json``.
+
+        Raises:
+            Foreign: it is damaged, or written by a newer undertow.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            if where == "schema":
+                raise Foreign(
+                    f"answers.json has schema {first['input']}; this undertow reads "
+                    f"{ANSWERS_VERSION}: upgrade it"
+                ) from error
+            raise Foreign(
+                f"answers.json cannot be read: {where or 'file'}: {first['msg']}"
+            ) from error
+
+    @classmethod
+    def of(cls, **entries: Any) -> Answers:
+        """Build one from plain lists and dictionaries.
+
+        Raises:
+            BadInput: something is missing, unknown or of the wrong kind.
+        """
+        try:
+            return cls.model_validate(entries)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise BadInput(f"answers: {where}: {first['msg']}") from error
+
+
+_KEY = re.compile(r"(?P<attack>[^@\[\]]+)(@(?P<source>[^\[\]]+))?(\[(?P<subset>[^\[\]]+)\])?")
+
+
+def curve_key(attack: str, source: str | None = None, subset: str | None = None) -> str:
+    """The key of a curve: ``jsma``, ``jsma@deep_conv``, ``jsma@deep_conv[transferable]``.
+
+    Args:
+        attack: the cell's attack (``"benign"``, ``"noise:igsm"``, …).
+        source: the model aimed at, where it is another than the one that infers.
+        subset: which of the cell's inputs, where not all: ``successful``, ``failed``,
+            ``transferable``, ``non-transferable``.
+    """
+    return attack + (f"@{source}" if source else "") + (f"[{subset}]" if subset else "")
+
+
+def split_key(key: str) -> tuple[str, str | None, str | None]:
+    """Attack, source and subset of a curve's key."""
+    found = _KEY.fullmatch(key)
+    return (found["attack"], found["source"], found["subset"]) if found else (key, None, None)

@@ -1,0 +1,230 @@
+"""Tidy tables of a run, for other programs: CSV, Parquet, NetCDF.
+
+One row a number: which model, attack and input, which tap, which profile, in which unit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Literal, TypeAlias, get_args
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from undertow.axes import PROFILES, UNITS
+from undertow.errors import BadInput, Foreign, Unavailable
+from undertow.store.cell import Cell
+from undertow.store.files import PARTIAL, disk_errors
+from undertow.store.reader import Run
+from undertow.store.schema import GROUPS
+
+__all__ = ["COLUMNS", "Format", "export", "table"]
+
+Format: TypeAlias = Literal["csv", "parquet", "netcdf"]
+
+COLUMNS: Final = {
+    "model": "the model that infers",
+    "attack": "attack, benign, or noise:ATTACK",
+    "source": "the model aimed at, where it is another one",
+    "sample": "place in the cell",
+    "index": "the input's index in the data set",
+    "tap": "name of the tap",
+    "depth": "its depth, 0 input to 1 output",
+    "profile": "iip, oip or ioc",
+    "kind": "raw, null or net",
+    "estimator": "empty: the run's own; else the cross-check",
+    "value": "the number",
+    "unit": "its unit",
+    "class": "number of the class",
+    "class_name": "its name, where known",
+    "bits": "class information, bit",
+    "takeover": "number of the takeover tap; -1 where none",
+}
+"""Columns of the tables beyond the stored variables, which keep their own names."""
+
+_TABLES: Final = ("profiles", "attacks", "class_information")
+
+
+def _finished(data: xr.Dataset) -> xr.Dataset:
+    rows = np.flatnonzero(data["finished"].values)
+    return data.isel(sample=rows).assign_coords(sample=rows)
+
+
+def _named(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    for place, (name, value) in enumerate(
+        (("model", cell.model), ("attack", cell.attack), ("source", cell.source or ""))
+    ):
+        frame.insert(place, name, value)
+    return frame
+
+
+def _index(data: xr.Dataset) -> np.ndarray:
+    found: np.ndarray = (
+        data["index"].values if "index" in data.coords else np.full(data.sizes["sample"], -1)
+    )
+    return found
+
+
+def _profiles(data: xr.Dataset) -> Iterator[pd.DataFrame]:
+    samples, taps = data.sizes["sample"], data.sizes["tap"]
+    base = {
+        "sample": np.repeat(data["sample"].values, taps),
+        "index": np.repeat(_index(data), taps),
+        "tap": np.tile(data["tap"].values, samples),
+        "depth": np.tile(data["depth"].values, samples),
+    }
+    for name in data.data_vars:
+        found = re.fullmatch(r"(\w+?)(?:_(raw|null))?(?:@(.+))?", str(name))
+        if found is None or found[1] not in PROFILES:
+            continue
+        words = {"profile": found[1], "kind": found[2] or "net", "estimator": found[3] or ""}
+        yield pd.DataFrame(
+            {**base, **words, "value": data[name].values.ravel(), "unit": UNITS[found[1]]}
+        )
+
+
+def _attacks(data: xr.Dataset) -> Iterator[pd.DataFrame]:
+    columns = {"sample": data["sample"].values, "index": _index(data)}
+    columns |= {str(n): data[n].values for n in data.data_vars if data[n].dims == ("sample",)}
+    logits = data["logits"].values
+    columns |= {f"logit_{m}": logits[:, m] for m in range(logits.shape[1])}
+    yield pd.DataFrame(columns)
+
+
+def _class_information(data: xr.Dataset) -> Iterator[pd.DataFrame]:
+    samples, taps, classes = (data.sizes[d] for d in ("sample", "tap", "class"))
+    names = data.attrs.get("classes") or [""] * classes
+    yield pd.DataFrame(
+        {
+            "sample": np.repeat(data["sample"].values, taps * classes),
+            "index": np.repeat(_index(data), taps * classes),
+            "tap": np.tile(np.repeat(data["tap"].values, classes), samples),
+            "depth": np.tile(np.repeat(data["depth"].values, classes), samples),
+            "class": np.tile(np.arange(classes), samples * taps),
+            "class_name": np.tile(np.array([str(n) for n in names]), samples * taps),
+            "bits": data["bits"].values.ravel(),
+            "takeover": np.repeat(data["takeover"].values, taps * classes),
+        }
+    )
+
+
+_MAKERS: Final[dict[str, Callable[[xr.Dataset], Iterator[pd.DataFrame]]]] = {
+    "profiles": _profiles,
+    "attacks": _attacks,
+    "class_information": _class_information,
+}
+
+
+def table(run: Run, group: str) -> pd.DataFrame:
+    """All finished inputs of all cells as one tidy table; columns as :data:`COLUMNS` says.
+
+    Args:
+        run: the run.
+        group: ``profiles``, ``attacks`` or ``class_information``.
+    """
+    if group not in _MAKERS:
+        raise BadInput(f"unknown table '{group}' (allowed: {', '.join(_MAKERS)})")
+    parts = [part for _, part in _parts(run, group)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _parts(run: Run, group: str) -> Iterator[tuple[Cell, pd.DataFrame]]:
+    for cell in run.cells:
+        if run.has(group, cell):
+            for part in _MAKERS[group](_finished(run._open(group, cell))):
+                yield cell, _named(part, cell)
+
+
+def _csv(run: Run, group: str, path: Path) -> None:
+    for number, (_, part) in enumerate(_parts(run, group)):
+        part.to_csv(path, mode="a", header=number == 0, index=False)
+
+
+def _parquet(run: Run, group: str, path: Path) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise Unavailable("parquet needs pyarrow: pip install 'undertow[export]'") from error
+    writer = None
+    try:
+        for _, part in _parts(run, group):
+            rows = pa.Table.from_pandas(part, preserve_index=False)
+            writer = writer or pq.ParquetWriter(path, rows.schema)
+            writer.write_table(rows.cast(writer.schema))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _netcdf(run: Run, group: str, path: Path) -> None:
+    """One group a cell, with the stored arrays as they are."""
+    if not (find_spec("h5netcdf") and find_spec("h5py")):
+        raise Unavailable("netcdf needs h5netcdf and h5py: pip install 'undertow[export]'")
+    for cell in run.cells:
+        if run.has(group, cell):
+            data = _finished(run._open(group, cell)).drop_vars("finished").load()
+            attrs = {"model": cell.model, "attack": cell.attack, "source": cell.source or ""}
+            attrs |= (
+                {"classes": ", ".join(map(str, data.attrs["classes"]))}
+                if data.attrs.get("classes")
+                else {}
+            )
+            for name, array in data.variables.items():
+                array.attrs = {k: str(v) for k, v in array.attrs.items()}
+                if array.dtype.kind == "b":
+                    data[name] = data[name].astype(np.int8)
+            plain = (
+                data.assign_attrs(dict.fromkeys(data.attrs))
+                .drop_attrs(deep=False)
+                .assign_attrs(attrs)
+            )
+            plain.to_netcdf(path, mode="a", group=cell.slug, engine="h5netcdf")
+
+
+_WRITERS: Final[dict[str, tuple[str, Callable[[Run, str, Path], None]]]] = {
+    "csv": (".csv", _csv),
+    "parquet": (".parquet", _parquet),
+    "netcdf": (".nc", _netcdf),
+}
+
+
+def export(run: Run, format: Format | str, out: Path) -> tuple[Path, ...]:  # noqa: A002 - the word of the command line
+    """Write ``profiles``, ``attacks`` and ``class_information`` as one file each.
+
+    Unfinished inputs are left out. Files that are there are replaced; memory holds one cell.
+
+    Args:
+        run: the run.
+        format: ``csv``, ``parquet`` or ``netcdf``.
+        out: the folder; made if absent.
+
+    Returns:
+        The files.
+
+    Raises:
+        BadInput: for another format.
+        Foreign: the run has nothing to export.
+        Unavailable: the format needs a package that is not here, or the disk refuses.
+    """
+    if format not in _WRITERS:
+        raise BadInput(f"unknown format '{format}' (allowed: {', '.join(get_args(Format))})")
+    ending, write = _WRITERS[format]
+    assert set(_TABLES) == set(_MAKERS) == set(GROUPS) - {"exemplars"}
+    written = []
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for group in _TABLES:
+            if any(run.has(group, cell) and run.state(cell).done for cell in run.cells):
+                partial = out / f"{group}{ending}{PARTIAL}"
+                partial.unlink(missing_ok=True)
+                write(run, group, partial)
+                partial.replace(out / f"{group}{ending}")
+                written.append(out / f"{group}{ending}")
+    if not written:
+        raise Foreign(f"'{run.path}' has no finished inputs to export")
+    return tuple(written)

@@ -1,0 +1,133 @@
+"""Files that are whole or absent, and a lock that two processes cannot both hold."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from undertow.errors import Foreign, Unavailable
+
+__all__ = ["PARTIAL", "Lock", "disk_errors", "flush", "inside", "replace_bytes", "sweep"]
+
+PARTIAL: Final = ".partial"
+"""The ending of a file that is still being written; what a kill leaves behind."""
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Say in one line what the disk refused.
+
+    Raises:
+        Unavailable: for a full disk, or a place that cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Unavailable(
+                f"the disk that holds '{path}' is full; free some space and run again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise Unavailable(
+                f"'{path}' cannot be written ({error.strerror}); choose another --out"
+            ) from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
+            raise Unavailable(f"'{path}' cannot be a run's directory ({error.strerror})") from error
+        raise
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a kill, sees the old content or the new, never a part."""
+    partial = path.with_name(f"{path.name}.{uuid4().hex}{PARTIAL}")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    flush([path.parent])
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # some file systems cannot sync a directory, or at all
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def flush(paths: Iterable[Path]) -> None:
+    """Have the disk keep these files and directories even if the machine stops now."""
+    todo = list(paths)
+    if len(todo) == 1:
+        _flush(todo[0])
+    elif todo:  # asked for at once, the disk writes them in one go: some 20 times faster
+        with ThreadPoolExecutor(min(32, len(todo))) as pool:
+            list(pool.map(_flush, todo))
+
+
+def sweep(folder: Path) -> int:
+    """Remove what interrupted writes left in a folder; returns how many files."""
+    left = [p for p in folder.rglob(f"*{PARTIAL}") if p.is_file() and not p.is_symlink()]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return len(left)
+
+
+def inside(root: Path, path: Path) -> Path:
+    """``path``, links followed.
+
+    Raises:
+        Foreign: if it leads out of ``root``.
+    """
+    real = path.resolve()
+    if not real.is_relative_to(root.resolve()):
+        raise Foreign(f"'{path}' leads out of the run's directory; a run holds no such links")
+    return real
+
+
+class Lock:
+    """Held by the one process that writes a run; the system frees it when that process ends.
+
+    Args:
+        path: the lock file; it holds the owner's process number and stays behind, empty of meaning.
+
+    Raises:
+        Unavailable: if another process holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import fcntl
+
+        self.path = path
+        self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(self._handle, 32).decode(errors="replace").strip() or "unknown"
+            os.close(self._handle)
+            self._handle = None
+            raise Unavailable(
+                f"'{path.parent}' is being written by process {owner}; wait for it, or choose "
+                "another --out"
+            ) from error
+        os.ftruncate(self._handle, 0)
+        os.write(self._handle, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Let go; harmless when done twice."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None

@@ -1,0 +1,212 @@
+"""The state of every shard, one JSON line an event; a kill can tear the last line only.
+
+Each line carries its own checksum, so damage is found, and a torn or damaged line counts as never
+written: its shard is done again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
+from zlib import crc32
+
+from undertow.errors import BadInput
+from undertow.store.cell import Cell
+from undertow.store.files import disk_errors
+
+__all__ = ["Ledger", "Record", "Shard", "State", "read_ledger"]
+
+State: TypeAlias = Literal["pending", "running", "done", "failed"]
+Shard: TypeAlias = int | str
+"""A block of inputs by its number, or other work of a cell by name (``"exemplar:17"``)."""
+
+_STATES: Final = get_args(State)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The last that is known of one shard.
+
+    Args:
+        state: pending, running, done or failed.
+        at: when, seconds since 1970.
+        seconds: how long it took.
+        worker: who did it.
+        traceback: what went wrong.
+        tries: how often it was begun.
+        facts: anything else that was told.
+    """
+
+    state: State
+    at: float
+    seconds: float | None = None
+    worker: str | None = None
+    traceback: str | None = None
+    tries: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the lines of a ledger say, line by line."""
+
+    planned: dict[Cell, int] = field(default_factory=dict)
+    records: dict[tuple[Cell, Shard], Record] = field(default_factory=dict)
+    damaged: list[int] = field(default_factory=list)
+    torn: bool = False
+
+    def take(self, event: dict[str, Any]) -> None:
+        model, attack, source = event.pop("cell")
+        cell = Cell(model, attack, source)
+        if "plan" in event:
+            self.planned[cell] = int(event["plan"])
+            return
+        shard, state, at = event.pop("shard"), event.pop("state"), float(event.pop("at"))
+        if state not in _STATES:
+            raise ValueError(state)
+        before = self.records.get((cell, shard))
+        tries = (before.tries if before else 0) + (state == "running")
+        known = {k: event.pop(k, None) for k in ("seconds", "worker", "traceback")}
+        self.records[cell, shard] = Record(
+            cast(State, state), at, **known, tries=tries, facts=event
+        )
+
+
+def _encode(event: Mapping[str, Any]) -> bytes:
+    body = json.dumps(event, separators=(",", ":"), allow_nan=False)
+    return f'{body[:-1]},"crc":"{crc32(body.encode()):08x}"}}\n'.encode()
+
+
+def _decode(line: bytes) -> dict[str, Any]:
+    event = json.loads(line)
+    crc = event.pop("crc")
+    body = json.dumps(event, separators=(",", ":"), allow_nan=False)
+    if crc != f"{crc32(body.encode()):08x}":
+        raise ValueError("checksum")
+    return cast("dict[str, Any]", event)
+
+
+def _read(data: bytes) -> _Told:
+    told = _Told()
+    lines = data.split(b"\n")
+    told.torn = bool(lines.pop())
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            told.take(_decode(line))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            told.damaged.append(number)
+    return told
+
+
+def read_ledger(path: Path) -> _Told:
+    """What a ledger says: shards ``planned``, ``records`` and numbers of ``damaged`` lines."""
+    return _read(path.read_bytes() if path.is_file() else b"")
+
+
+class Ledger:
+    """A ledger open for writing. Every event is on the disk before the call returns.
+
+    Args:
+        path: the file; it is made if absent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        data = path.read_bytes() if path.exists() else b""
+        self._told = _read(data)
+        with disk_errors(path):
+            self._handle = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
+            )
+            if self._told.torn:  # a kill tore the last line; it was never said
+                os.ftruncate(self._handle, data.rfind(b"\n") + 1)
+
+    def _append(self, event: Mapping[str, Any]) -> None:
+        data = _encode(event)
+        with disk_errors(self.path):
+            size = os.fstat(self._handle).st_size
+            try:
+                if os.write(self._handle, data) != len(data):
+                    raise OSError(28, "No space left on device")
+                os.fsync(self._handle)
+            except OSError:
+                os.ftruncate(self._handle, size)
+                raise
+        self._told.take(_decode(data))
+
+    def plan(self, cell: Cell, shards: int) -> None:
+        """Say how many shards a cell will have, so that a reader knows what is missing."""
+        if self._told.planned.get(cell) != shards:
+            self._append({"cell": [cell.model, cell.attack, cell.source], "plan": int(shards)})
+
+    def record(
+        self,
+        cell: Cell,
+        shard: Shard,
+        state: State | str,
+        *,
+        seconds: float | None = None,
+        worker: str | None = None,
+        traceback: str | None = None,
+        **facts: Any,
+    ) -> None:
+        """Write down what became of a shard.
+
+        Args:
+            cell: its cell.
+            shard: its number.
+            state: pending, running, done or failed.
+            seconds: how long it took.
+            worker: who did it.
+            traceback: what went wrong.
+            facts: anything else, as JSON can hold it.
+
+        Raises:
+            BadInput: for an unknown state.
+            Unavailable: if the disk is full; the ledger is as it was before.
+        """
+        if state not in _STATES:
+            raise BadInput(f"unknown state '{state}' (allowed: {', '.join(_STATES)})")
+        given = {"seconds": seconds, "worker": worker, "traceback": traceback, **facts}
+        self._append(
+            {
+                "cell": [cell.model, cell.attack, cell.source],
+                "shard": shard,
+                "state": state,
+                "at": round(time.time(), 3),
+                **{k: v for k, v in given.items() if v is not None},
+            }
+        )
+
+    def done(self, cell: Cell, shard: Shard) -> bool:
+        """Whether nothing is left to do for this shard."""
+        found = self._told.records.get((cell, shard))
+        return found is not None and found.state == "done"
+
+    @property
+    def planned(self) -> Mapping[Cell, int]:
+        """Shards a cell, as planned."""
+        return self._told.planned
+
+    @property
+    def records(self) -> Mapping[tuple[Cell, Shard], Record]:
+        """The last that was said of each shard."""
+        return self._told.records
+
+    @property
+    def damaged(self) -> tuple[int, ...]:
+        """Numbers of the lines that cannot be trusted; what they said counts as unsaid."""
+        return tuple(self._told.damaged)
+
+    def close(self) -> None:
+        """Close the file; harmless when done twice."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1

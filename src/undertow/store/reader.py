@@ -1,0 +1,268 @@
+"""A run read from disk: lazily, half-finished or whole, and without trusting who wrote it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import yaml
+
+from undertow.errors import BadInput, Foreign, UnknownName
+from undertow.store import arrays
+from undertow.store.answers import Answers
+from undertow.store.cell import BENIGN, Cell
+from undertow.store.check import Fault, check_run
+from undertow.store.files import PARTIAL, inside
+from undertow.store.ledger import Record, Shard, read_ledger
+from undertow.store.schema import GROUPS, SCHEMA_VERSION
+from undertow.store.writer import FORMAT
+
+__all__ = ["Run", "State", "open_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far a cell is: shards planned, done and failed."""
+
+    planned: int
+    done: int
+    failed: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether every planned shard is done."""
+        return self.done >= self.planned > 0
+
+
+class Run:
+    """A run on disk; made by :func:`open_run`. Arrays are read when they are used.
+
+    Args:
+        path: the run's directory.
+        manifest: what it says of itself.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest: Mapping[str, Any] = manifest
+        self._results = path / "results.zarr"
+
+    @cached_property
+    def spec(self) -> Mapping[str, Any]:
+        """What was asked."""
+        file = inside(self.path, self.path / "spec.yaml")
+        try:
+            found = (
+                yaml.safe_load(file.read_bytes())
+                if file.is_file()
+                else self.manifest.get("spec", {})
+            )
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise Foreign(f"'{file}' is damaged") from error
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def _told(self) -> Any:
+        return read_ledger(inside(self.path, self.path / "ledger.jsonl"))
+
+    @property
+    def records(self) -> Mapping[tuple[Cell, Shard], Record]:
+        """The last that the ledger says of each shard."""
+        records: Mapping[tuple[Cell, Shard], Record] = self._told.records
+        return records
+
+    def _stored(self, group: str) -> dict[Cell, str]:
+        """The cells of one group that have a complete header, and where they are."""
+        folder = self._results / group
+        if not folder.is_dir():
+            return {}
+        found = {}
+        for place in sorted(inside(self.path, folder).iterdir()):
+            if place.is_dir() and not place.name.endswith(PARTIAL):
+                try:
+                    cell = Cell.from_slug(place.name)
+                except BadInput:
+                    continue
+                if group == "exemplars" or "cell" in arrays.read_attributes(
+                    self._results, f"{group}/{place.name}"
+                ):
+                    found[cell] = f"{group}/{place.name}"
+        return found
+
+    @cached_property
+    def _groups(self) -> dict[str, dict[Cell, str]]:
+        return {group: self._stored(group) for group in GROUPS}
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, planned or stored: in the order of the plan, then by name."""
+        stored = sorted({c for cells in self._groups.values() for c in cells}, key=lambda c: c.slug)
+        return tuple(dict.fromkeys([*self._told.planned, *stored]))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that infer, in the order of the cells."""
+        return tuple(dict.fromkeys(cell.model for cell in self.cells))
+
+    def benign(self, model: str) -> Cell:
+        """The benign cell of a model."""
+        return Cell(model, BENIGN)
+
+    def has(self, group: str, cell: Cell) -> bool:
+        """Whether a cell has anything in a group."""
+        return cell in self._groups[group]
+
+    def state(self, cell: Cell) -> State:
+        """How far a cell is."""
+        states = [r.state for (c, s), r in self.records.items() if c == cell and isinstance(s, int)]
+        planned = max(self._told.planned.get(cell, 0), len(states))
+        return State(planned, states.count("done"), states.count("failed"))
+
+    def _open(self, group: str, cell: Cell) -> xr.Dataset:
+        place = self._groups[group].get(cell)
+        if place is None:
+            raise UnknownName(
+                f"cell with {group.replace('_', ' ')}",
+                cell.name,
+                (c.name for c in self._groups[group]),
+            )
+        dataset = arrays.read(self._results, place)
+        shard = int(dataset.attrs.get("shard") or 1)
+        done = {s for (c, s), r in self.records.items() if c == cell and r.state == "done"}
+        rows = np.arange(dataset.sizes.get("sample", 0)) // shard
+        return dataset.assign_coords(
+            finished=("sample", np.isin(rows, [s for s in done if isinstance(s, int)]))
+        )
+
+    def profiles(self, cell: Cell) -> xr.Dataset:
+        """IPs of every input (sample, tap); ``finished`` (sample) says which rows are there.
+
+        Raises:
+            UnknownName: the run has no profiles of this cell.
+        """
+        return self._open("profiles", cell)
+
+    def attacks(self, cell: Cell) -> xr.Dataset:
+        """Where the attack on every input ended (sample).
+
+        Raises:
+            UnknownName: the run has no such cell.
+        """
+        return self._open("attacks", cell)
+
+    def class_information(self, cell: Cell) -> xr.Dataset:
+        """Bits about each class (sample, tap, class) and the takeover tap (sample).
+
+        Raises:
+            UnknownName: the run has none of this cell.
+        """
+        return self._open("class_information", cell)
+
+    def exemplars(self, cell: Cell) -> tuple[int, ...]:
+        """Indices of the recorded inputs of a cell."""
+        place = self._groups["exemplars"].get(cell)
+        if place is None:
+            return ()
+        folder = inside(self.path, self._results / place)
+        return tuple(
+            sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+        )
+
+    def exemplar(self, cell: Cell, index: int) -> xr.Dataset:
+        """One recorded input: iterates, profiles, class information, matrices.
+
+        Raises:
+            UnknownName: the input was not recorded.
+        """
+        have = self.exemplars(cell)
+        if index not in have:
+            raise UnknownName(f"recorded input of {cell.name}", index, map(str, have))
+        return arrays.read(self._results, f"{self._groups['exemplars'][cell]}/{index}")
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        """The answers; ``None`` where none were written yet."""
+        file = inside(self.path, self.path / "answers.json")
+        return Answers.load(file.read_bytes()) if file.is_file() else None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What a half-finished run lacks, one sentence each; empty when nothing."""
+        lines = []
+        for cell in self.cells:
+            state = self.state(cell)
+            followed_only = state.planned == 0 and self.has("exemplars", cell)
+            if not state.finished and not followed_only:
+                failed = f", {state.failed} failed" if state.failed else ""
+                lines.append(f"{cell.name}: {state.done} of {state.planned} shards done{failed}")
+        for (cell, shard), record in self.records.items():
+            if isinstance(shard, str) and record.state != "done":
+                lines.append(f"{cell.name}: {shard} {record.state}")
+        if not (self.path / "answers.json").is_file():
+            lines.append("no answers yet")
+        return tuple(lines)
+
+    def check(self) -> tuple[Fault, ...]:
+        """Read everything and name what is damaged: torn chunks, ledger lines, answers."""
+        return check_run(self)
+
+    def __repr__(self) -> str:
+        state = "half-finished" if self.missing else "finished"
+        return f"Run('{self.path}', {len(self.cells)} cells, {state})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(c.model)}</td><td>{escape(c.label)}</td><td>{s.done} / "
+            f"{s.planned}</td></tr>"
+            for c in self.cells
+            for s in (self.state(c),)
+        )
+        verdicts = "".join(
+            f"<li><b>{escape(q.id)}</b> {escape(q.question)} "
+            f"<em>{escape(q.verdict or 'unanswered')}</em></li>"
+            for q in (self.answers.questions if self.answers else ())
+        )
+        return (
+            f"<div><p><b>undertow run</b> {escape(str(self.path))}</p><ul>{verdicts}</ul>"
+            f"<table><thead><tr><th>model</th><th>attack</th><th>shards</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        )
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Open a run's directory for reading.
+
+    Args:
+        path: the directory.
+
+    Raises:
+        BadInput: there is no such directory.
+        Foreign: it is not a run, or one of a newer undertow.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise BadInput(f"there is no run at '{folder}'")
+    folder = folder.resolve()
+    file = inside(folder, folder / "manifest.json")
+    try:
+        manifest = json.loads(file.read_bytes()) if file.is_file() else None
+    except (ValueError, RecursionError) as error:
+        raise Foreign(f"'{file}' is damaged") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise Foreign(f"'{folder}' is not an undertow run (no manifest.json of one)")
+    results = inside(folder, folder / "results.zarr")
+    said = arrays.read_attributes(results) if results.is_dir() else {}
+    for version in (manifest.get("schema"), said.get("schema", SCHEMA_VERSION)):
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise Foreign(
+                f"'{folder}' was written by a newer undertow (schema {version}, "
+                f"this one reads up to {SCHEMA_VERSION}); upgrade undertow"
+            )
+    return Run(folder, manifest)

@@ -1,0 +1,314 @@
+"""What a run holds: groups, variables, dimensions, units. Checked on write, printed in the docs.
+
+A group of ``results.zarr`` has one subgroup a :class:`Cell`. A variable named ``iip@binned`` is
+``iip`` as another estimator sees it and follows the schema of ``iip``; in an exemplar,
+``S_raw.3`` belongs to tap number 3 (taps differ in their number of maps).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from undertow.errors import BadInput, UnknownName
+
+__all__ = [
+    "GROUPS", "SCHEMA_VERSION", "Group", "Variable", "describe", "order", "template", "validate",
+]  # fmt: skip
+
+SCHEMA_VERSION: Final = 1
+"""Raised by one whenever an older reader could misread a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One stored array: its axes, the kinds of numbers it may hold, unit and meaning."""
+
+    name: str
+    dims: tuple[str, ...]
+    kinds: str
+    unit: str
+    doc: str
+    required: bool = True
+
+    @property
+    def ragged(self) -> bool:
+        """Whether there is one array a tap, ``name.<tap number>``."""
+        return any(dim.endswith(".k") for dim in self.dims)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One kind of results."""
+
+    name: str
+    doc: str
+    variables: Mapping[str, Variable]
+
+
+def _group(name: str, doc: str, *variables: Variable) -> Group:
+    return Group(name, doc, {v.name: v for v in variables})
+
+
+def _profiles(lead: tuple[str, ...]) -> tuple[Variable, ...]:
+    words = {
+        "iip": ("bit", "input information profile: mean over maps of source MI"),
+        "oip": ("bit", "output information profile: mean over maps of target MI"),
+        "ioc": (
+            "correlation",
+            "input-output coupling: correlation over maps of source and target MI",
+        ),
+    }
+    kinds = {"": "net of the null", "_raw": "as estimated", "_null": "the null"}
+    return tuple(
+        Variable(f"{p}{k}", (*lead, "tap"), "f", unit, f"{doc}; {kinds[k]}", required=k == "")
+        for p, (unit, doc) in words.items()
+        for k in kinds
+    )
+
+
+_DEPTH = Variable(
+    "depth", ("tap",), "f", "1", "the tap's place, 0 at the input and 1 at the output"
+)
+_INDEX = Variable(
+    "index", ("sample",), "i", "1", "the input's index in the data set", required=False
+)
+
+GROUPS: Final[Mapping[str, Group]] = {
+    g.name: g
+    for g in (
+        _group(
+            "profiles",
+            "Information profiles of every input of a cell.",
+            *_profiles(("sample",)),
+            _DEPTH,
+            _INDEX,
+        ),
+        _group(
+            "attacks",
+            "Where the attack on every input ended. In a cell with another source model: what the "
+            "inferring model makes of that end.",
+            Variable("index", ("sample",), "i", "1", "the input's index in the data set"),
+            Variable("label", ("sample",), "i", "class", "true class"),
+            Variable("target", ("sample",), "i", "class", "class aimed at; -1 where untargeted"),
+            Variable(
+                "predicted", ("sample",), "i", "class", "the inferring model's answer at the end"
+            ),
+            Variable("success", ("sample",), "b", "1", "whether the inferring model is fooled"),
+            Variable(
+                "stalled", ("sample",), "b", "1", "whether gradients vanished", required=False
+            ),
+            Variable("steps", ("sample",), "i", "step", "the step at which the end was reached"),
+            Variable("l0", ("sample",), "i", "component", "changed components"),
+            Variable("l2", ("sample",), "f", "1", "Euclidean distance from the benign input"),
+            Variable("linf", ("sample",), "f", "1", "largest change of a component"),
+            Variable("forwards", ("sample",), "i", "call", "forward calls", required=False),
+            Variable("backwards", ("sample",), "i", "call", "gradient calls", required=False),
+            Variable(
+                "logits", ("sample", "class"), "f", "1", "the inferring model's logits at the end"
+            ),
+        ),
+        _group(
+            "class_information",
+            "Which class the information at each tap is about.",
+            Variable(
+                "bits",
+                ("sample", "tap", "class"),
+                "f",
+                "bit",
+                "pointwise V-information about the class",
+            ),
+            Variable(
+                "takeover", ("sample",), "i", "1", "number of the takeover tap; -1 where none"
+            ),
+            Variable(
+                "takeover_depth", ("sample",), "f", "1", "its depth; NaN where none", required=False
+            ),
+            _DEPTH,
+            _INDEX,
+        ),
+        _group(
+            "exemplars",
+            "One recorded input: its iterates and everything measured on them.",
+            Variable(
+                "images",
+                ("step", "channel", "row", "col"),
+                "uf",
+                "1",
+                "the iterates, 0…255 or in [0, 1]",
+            ),
+            Variable("logits", ("step", "class"), "f", "1", "the model's logits"),
+            *_profiles(("step",)),
+            Variable(
+                "class_information",
+                ("step", "tap", "class"),
+                "f",
+                "bit",
+                "pointwise V-information about the class",
+                required=False,
+            ),
+            Variable(
+                "difference",
+                ("step",),
+                "f",
+                "benign s.d.",
+                "overall difference of the IPs from step 0",
+            ),
+            *(
+                Variable(
+                    f"difference_{p}",
+                    ("step",),
+                    "f",
+                    "benign s.d.",
+                    f"its share in {p.upper()}",
+                    required=False,
+                )
+                for p in ("iip", "oip", "ioc")
+            ),
+            _DEPTH,
+            *(
+                Variable(f"{m}_{k}", dims, "f", "bit", f"{doc}; {word}", required=False)
+                for m, dims, doc in (
+                    ("S", ("chosen", "channel", "map.k"), "source MI at chosen steps"),
+                    ("T", ("chosen", "map.k", "class"), "target MI at chosen steps"),
+                )
+                for k, word in (("raw", "as estimated"), ("null", "the null"))
+            ),
+            Variable(
+                "maps",
+                ("chosen", "map.k", "row.k", "col.k"),
+                "f",
+                "1",
+                "feature maps at chosen steps",
+                required=False,
+            ),
+            Variable(
+                "evidence",
+                ("chosen", "class", "evidence_row", "evidence_col"),
+                "f",
+                "1",
+                "evidence maps at chosen steps",
+                required=False,
+            ),
+        ),
+    )
+}
+"""Every group. Coordinates: ``tap`` holds names, ``step`` and ``chosen`` the attack's step numbers.
+Names of classes are the attribute ``classes`` where they are known; free variables
+``note_NAME (step)`` of an exemplar hold what the attack says of its steps."""
+
+_NAME = re.compile(r"(?P<base>[A-Za-z_0-9]+?)(@(?P<estimator>[\w-]+))?(\.(?P<tap>\d+))?")
+
+
+def describe(group: str, name: str) -> Variable:
+    """The schema of one variable, estimator and tap suffixes understood.
+
+    Raises:
+        UnknownName: if the group has no such variable.
+    """
+    if group not in GROUPS:
+        raise UnknownName("group", group, GROUPS)
+    found = _NAME.fullmatch(name)
+    variables = GROUPS[group].variables
+    if group == "exemplars" and re.fullmatch(r"note_\w+", name):
+        return Variable(name, ("step",), "ifub", "1", "the attack's own note", required=False)
+    if found is None or found["base"] not in variables:
+        raise UnknownName(f"variable of {group}", name, variables)
+    variable, k = variables[found["base"]], found["tap"]
+    if variable.ragged != (k is not None):
+        raise UnknownName(f"variable of {group}", name, variables)
+    dims = tuple(d.removesuffix("k") + k if k and d.endswith(".k") else d for d in variable.dims)
+    return Variable(name, dims, variable.kinds, variable.unit, variable.doc, variable.required)
+
+
+def order(group: str, names: Sequence[str]) -> list[str]:
+    """``names`` in the order of the schema, others last."""
+    known = list(GROUPS[group].variables) if group in GROUPS else []
+    place = {name: i for i, name in enumerate(known)}
+
+    def key(name: str) -> tuple[int, bool, str]:
+        base = re.split(r"[@.]", name)[0]
+        return place.get(base, len(place)), name != base, name
+
+    return sorted(names, key=key)
+
+
+def validate(group: str, dataset: xr.Dataset) -> None:
+    """Refuse a dataset that is not what the schema says.
+
+    Raises:
+        BadInput: a variable is missing, or has other axes or another kind of numbers.
+        UnknownName: a variable that the group does not know.
+    """
+    for name, array in {**dataset.data_vars, **dataset.coords}.items():
+        if name in ("tap", "step", "chosen", "sample", "class", "channel", "row", "col"):
+            continue
+        variable = describe(group, str(name))
+        if array.dims != variable.dims:
+            raise BadInput(f"{group}/{name}: axes {array.dims}, allowed {variable.dims}")
+        if array.dtype.kind not in variable.kinds:
+            raise BadInput(f"{group}/{name}: {array.dtype}, allowed kinds '{variable.kinds}'")
+    missing = [
+        v.name
+        for v in GROUPS[group].variables.values()
+        if v.required and v.name not in dataset.variables
+    ]
+    if missing:
+        raise BadInput(f"{group}: {', '.join(missing)} missing")
+    named = ["tap"] if "tap" in dataset.dims else []
+    named += [d for d in ("step", "chosen") if d in dataset.dims]
+    absent = [d for d in named if d not in dataset.coords]
+    if absent:
+        raise BadInput(f"{group}: coordinate {', '.join(absent)} missing")
+
+
+_KINDS: Final = {
+    "f": (np.float32, np.nan),
+    "i": (np.int64, -1),
+    "b": (np.bool_, False),
+    "u": (np.uint8, 0),
+}
+
+
+def template(
+    group: str,
+    *,
+    samples: int,
+    taps: Sequence[str] = (),
+    depth: Sequence[float | int] | np.ndarray = (),
+    classes: int = 0,
+    estimators: Sequence[str] = (),
+    without: Sequence[str] = (),
+) -> xr.Dataset:
+    """An unfilled dataset of one group; it takes no memory, whatever its size.
+
+    Args:
+        group: ``profiles``, ``attacks`` or ``class_information``.
+        samples: inputs of the cell.
+        taps: their names.
+        depth: their depths.
+        classes: the number of classes.
+        estimators: further estimators, whose profiles are ``iip@NAME`` and so on.
+        without: optional variables to leave out.
+    """
+    sizes = {"sample": samples, "tap": len(taps), "class": classes}
+    arrays: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+    for variable in GROUPS[group].variables.values():
+        if variable.name in without or variable.name == "depth":
+            continue
+        dtype, fill = _KINDS[variable.kinds[0]]
+        values: np.ndarray = np.broadcast_to(
+            np.array(fill, dtype), tuple(sizes[d] for d in variable.dims)
+        )
+        arrays[variable.name] = (variable.dims, values)
+        if group == "profiles" and variable.dims == ("sample", "tap"):
+            arrays.update({f"{variable.name}@{e}": (variable.dims, values) for e in estimators})
+    coords = {"tap": list(taps), "depth": ("tap", np.asarray(depth, float))} if len(taps) else {}
+    dataset = xr.Dataset(arrays, coords=coords)
+    validate(group, dataset)
+    return dataset

@@ -1,0 +1,295 @@
+"""A run directory open for writing, by one process at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+from uuid import uuid4
+
+import xarray as xr
+import yaml
+
+from undertow.errors import BadInput, Foreign, Unavailable
+from undertow.store import arrays
+from undertow.store.answers import Answers
+from undertow.store.cell import Cell
+from undertow.store.files import PARTIAL, Lock, disk_errors, flush, replace_bytes, sweep
+from undertow.store.ledger import Ledger, Shard
+from undertow.store.schema import GROUPS, SCHEMA_VERSION, validate
+
+__all__ = ["FORMAT", "RunWriter", "create_run", "differences"]
+
+FORMAT: Final = "undertow run"
+"""What the manifest of a run says it is."""
+_LOCK: Final = ".lock"
+
+
+def differences(before: Any, now: Any, key: str = "") -> list[str]:
+    """Where two specs differ, one ``key: before → now`` each."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = [*before, *(k for k in now if k not in before)]
+        return [
+            line
+            for k in keys
+            for line in differences(before.get(k), now.get(k), f"{key}.{k}" if key else str(k))
+        ]
+    if before == now:
+        return []
+    return [f"{key or 'spec'}: {json.dumps(before, default=str)} → {json.dumps(now, default=str)}"]
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as JSON gives it back, so that specs compare equal after a round trip."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"a spec and a manifest hold words and numbers only: {error}") from error
+
+
+class RunWriter:
+    """Writes a run; made by :func:`create_run`. A context manager, which lets go of the lock.
+
+    Args:
+        path: the run's directory.
+        lock: held until :meth:`close`.
+        manifest: what the directory's manifest says.
+        resumed: whether the directory held this run already.
+    """
+
+    def __init__(self, path: Path, lock: Lock, manifest: dict[str, Any], *, resumed: bool) -> None:
+        self.path = path
+        self.resumed = resumed
+        self._lock = lock
+        self._manifest = manifest
+        self._results = path / "results.zarr"
+        with disk_errors(path):
+            sweep(path)
+            for left in self._results.glob(f"exemplars/*/*{PARTIAL}"):
+                shutil.rmtree(left)
+            self._root = arrays.open_group(self._results, writable=True)
+            if self._root.attrs.get("schema") != SCHEMA_VERSION:
+                self._root.attrs.put({"schema": SCHEMA_VERSION, "format": FORMAT})
+        self.ledger = Ledger(path / "ledger.jsonl")
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process write; harmless when done twice."""
+        self.ledger.close()
+        self._lock.release()
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """The manifest as it is on the disk."""
+        return self._manifest
+
+    def update_manifest(self, **entries: Any) -> None:
+        """Add to the manifest, or replace entries of it."""
+        self._manifest = {**self._manifest, **_plain(entries)}
+        with disk_errors(self.path):
+            replace_bytes(self.path / "manifest.json", _json(self._manifest))
+
+    def prepare(self, group: str, cell: Cell, template: xr.Dataset, shard: int) -> None:
+        """Make room for a cell; when it is there already, make sure that it is the same.
+
+        Args:
+            group: ``profiles``, ``attacks`` or ``class_information``.
+            cell: the cell.
+            template: a dataset with the whole sample axis (:func:`undertow.store.template`);
+                its values along ``sample`` are not read. Attributes are kept.
+            shard: inputs in a shard; ``write`` starts at multiples of it.
+
+        Raises:
+            BadInput: the template is not what the schema says, or differs from what is there.
+        """
+        validate(group, template)
+        if shard < 1:
+            raise BadInput(f"a shard holds at least 1 input, got {shard}")
+        units = {n: {"unit": v.unit, "doc": v.doc} for n, v in GROUPS[group].variables.items()}
+        for name in template.variables:
+            template[name].attrs = units.get(str(name).partition("@")[0], {})
+        said = {**_plain(dict(template.attrs)), "cell": [cell.model, cell.attack, cell.source]}
+        with disk_errors(self.path):
+            arrays.create(
+                self._root, f"{group}/{cell.slug}", template, chunk=shard, attributes=said
+            )
+
+    def write(self, group: str, cell: Cell, dataset: xr.Dataset, start: int) -> None:
+        """Write one shard, or several whole ones; on the disk when the call returns.
+
+        Args:
+            group: as in :meth:`prepare`.
+            cell: the cell.
+            dataset: the rows, every variable of the template along ``sample`` among them.
+            start: the first row's place on the cell's sample axis.
+
+        Raises:
+            BadInput: the rows do not fit what was prepared, or cut across shards.
+            Unavailable: the disk is full.
+        """
+        if f"{group}/{cell.slug}" not in self._root:
+            raise BadInput(f"{group} of cell '{cell.name}' was not prepared")
+        with disk_errors(self.path):
+            arrays.write(self._root, f"{group}/{cell.slug}", dataset, start)
+
+    def exemplar(self, cell: Cell, index: int, dataset: xr.Dataset) -> None:
+        """Write one recorded input, whole or not at all; an earlier one is replaced.
+
+        Args:
+            cell: the cell.
+            index: the input's index in the data set.
+            dataset: as the schema of ``exemplars`` says.
+        """
+        validate("exemplars", dataset)
+        place = self._results / "exemplars" / cell.slug
+        partial = f"exemplars/{cell.slug}/{index}.{uuid4().hex}{PARTIAL}"
+        said = {
+            **_plain(dict(dataset.attrs)),
+            "cell": [cell.model, cell.attack, cell.source],
+            "index": int(index),
+        }
+        with disk_errors(self.path):
+            try:
+                arrays.create(self._root, partial, dataset, chunk=None, attributes=said)
+                flush((self._results / partial).rglob("*"))
+                final = place / str(int(index))
+                if final.exists():
+                    final.rename(place / f"{final.name}.{uuid4().hex}{PARTIAL}")
+                (self._results / partial).rename(final)
+                flush([place])
+            finally:
+                for left in place.glob(f"{int(index)}.*{PARTIAL}"):
+                    shutil.rmtree(left, ignore_errors=True)
+
+    def answers(self, answers: Answers) -> None:
+        """Write ``answers.json``."""
+        with disk_errors(self.path):
+            replace_bytes(self.path / "answers.json", answers.dump().encode())
+
+    def done(self, cell: Cell, shard: Shard) -> bool:
+        """Whether nothing is left to do for this shard."""
+        return self.ledger.done(cell, shard)
+
+    def repair(self) -> list[str]:
+        """Have damaged shards done again: what :meth:`Run.check` finds is set back to pending.
+
+        Returns:
+            One sentence for each fault found.
+        """
+        from undertow.store.reader import open_run
+
+        faults = open_run(self.path).check()
+        for fault in faults:
+            if fault.file is not None:
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(fault.file) if fault.file.is_dir() else fault.file.unlink()
+            if fault.cell is not None and fault.shard is not None:
+                self.ledger.record(fault.cell, fault.shard, "pending", reason=fault.words)
+        return [fault.words for fault in faults]
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _held(path: Path) -> dict[str, Any] | None:
+    """The manifest of a directory's run; ``None`` if it holds nothing but traces of ours."""
+    if (path / "manifest.json").is_file():
+        try:
+            manifest = json.loads((path / "manifest.json").read_bytes())
+        except ValueError as error:
+            raise Foreign(f"'{path}/manifest.json' is damaged; choose another --out") from error
+        if isinstance(manifest, dict) and manifest.get("format") == FORMAT:
+            return manifest
+    others = [p.name for p in path.iterdir() if p.name != _LOCK and not p.name.endswith(PARTIAL)]
+    if others:
+        raise Foreign(
+            f"'{path}' holds files that are not an undertow run ({', '.join(sorted(others)[:3])}"
+            f"{', …' if len(others) > 3 else ''}); nothing was changed, choose another --out"
+        )
+    return None
+
+
+def _same(path: Path, held: dict[str, Any], spec: Any, manifest: Any) -> None:
+    if held.get("schema") != SCHEMA_VERSION:
+        raise Foreign(
+            f"'{path}' was written with schema {held.get('schema')}, this undertow writes "
+            f"{SCHEMA_VERSION}; "
+            "choose another --out"
+        )
+    lines = differences(held.get("spec"), spec)
+    before, now = held.get("hashes") or {}, manifest.get("hashes") or {}
+    told = before.keys() & now.keys()
+    lines += differences({k: before[k] for k in sorted(told)}, {k: now[k] for k in told}, "hashes")
+    if lines:
+        more = f" and {len(lines) - 6} more" if len(lines) > 6 else ""
+        raise BadInput(
+            f"'{path}' holds another run: {'; '.join(lines[:6])}{more}. "
+            "Choose another --out, or ask for the same again"
+        )
+
+
+def create_run(
+    path: str | os.PathLike[str], spec: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> RunWriter:
+    """Make a run's directory, or go on with the run that it holds.
+
+    Args:
+        path: the directory; made if absent, with its parents.
+        spec: what was asked, as JSON can hold it. How it is computed (workers, device) does not
+            belong here: it does not change the results.
+        manifest: seed, versions, hashes, hardware, times, classes, … Those of ``hashes`` that
+            are told again must be the same when a run goes on; the rest is kept from the first
+            time, and every start is noted under ``sessions``.
+
+    Raises:
+        Foreign: the directory holds something else; nothing is changed.
+        BadInput: it holds a run with another spec (the message says where they differ).
+        Unavailable: it cannot be written, or another process is writing it.
+    """
+    folder = Path(path).expanduser()
+    plain, told = _plain(spec), _plain(manifest)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _held(folder)  # a foreign directory is not even given a lock file
+        lock = Lock(folder / _LOCK)
+    try:
+        held = _held(folder)
+        if held is not None:
+            _same(folder, held, plain, told)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        base = held or {
+            "format": FORMAT,
+            "schema": SCHEMA_VERSION,
+            "created": now,
+            **told,
+            "spec": plain,
+        }
+        session = {"started": now, "pid": os.getpid()}
+        if told.get("versions") != base.get("versions"):
+            session["versions"] = told.get("versions")
+        base["sessions"] = [*base.get("sessions", []), session]
+        with disk_errors(folder):
+            replace_bytes(folder / "manifest.json", _json(base))
+            text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+            replace_bytes(folder / "spec.yaml", text.encode())
+        return RunWriter(folder, lock, base, resumed=held is not None)
+    except (BadInput, Foreign, Unavailable, OSError):
+        lock.release()
+        raise

@@ -1,0 +1,110 @@
+"""Aggregated profiles as functions of depth, so that models of different depth share an axis.
+
+The mean over inputs at each tap is an observation of a smooth function of depth, with that tap's
+standard error as its noise (Rasmussen 2004); scikit-learn's regressor does the rest.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from undertow.errors import BadInput
+
+__all__ = ["Band", "aggregate"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Band:
+    """A profile aggregated over inputs.
+
+    Args:
+        depth: the axis, (point,), from the first tap to the last.
+        mean: the aggregated profile, (point,).
+        low: lower end of the band, (point,).
+        high: upper end, (point,).
+        tap_depth: depth of the taps, (tap,).
+        tap_mean: mean over inputs, (tap,).
+        tap_sem: standard error of that mean, (tap,).
+        n: number of inputs.
+    """
+
+    depth: Array
+    mean: Array
+    low: Array
+    high: Array
+    tap_depth: Array
+    tap_mean: Array
+    tap_sem: Array
+    n: int
+
+
+def aggregate(
+    profiles: Float[np.ndarray, "sample tap"],
+    depth: Float[np.ndarray, " tap"],
+    *,
+    points: int = 101,
+    level: float = 0.95,
+) -> Band:
+    """Mean over inputs as a function of depth, with a Gaussian-process band.
+
+    Args:
+        profiles: one profile an input, (sample, tap), in bits (IIP, OIP) or as a correlation (IOC).
+        depth: each tap's depth in [0, 1].
+        points: how finely the function is drawn.
+        level: coverage of the band.
+
+    Raises:
+        BadInput: for missing values or fewer than two inputs or taps.
+    """
+    if profiles.shape[0] < 2 or profiles.shape[1] < 2:
+        raise BadInput(
+            f"an aggregated profile needs 2 inputs and 2 taps or more, got {profiles.shape}"
+        )
+    if not np.isfinite(profiles).all():
+        raise BadInput("profiles to aggregate cannot hold missing values")
+    mean = profiles.mean(axis=0).astype(np.float64)
+    sem = profiles.std(axis=0, ddof=1).astype(np.float64) / np.sqrt(len(profiles))
+    order = np.argsort(depth, kind="stable")
+    at = np.asarray(depth, dtype=np.float64)[order]
+    grid = np.linspace(at[0], at[-1], points)
+    centre, spread = mean.mean(), mean.std() or 1.0
+    fitted, error = _posterior(at, (mean[order] - centre) / spread, sem[order] / spread, grid)
+    z = norm.ppf((1 + level) / 2)
+    middle = fitted * spread + centre
+    half = z * error * spread
+    return Band(
+        grid, middle, middle - half, middle + half, at, mean[order], sem[order], len(profiles)
+    )
+
+
+def _posterior(x: Array, y: Array, noise: Array, grid: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of the posterior on ``grid``; ``y`` is standardised."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+    # A length scale under the taps' spacing or over the whole network says nothing about the data.
+    span = float(x[-1] - x[0]) or 1.0
+    gap = float(np.diff(x).max()) or span
+    shape = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(
+        length_scale=span / 2, length_scale_bounds=(gap, 4 * span), nu=2.5
+    )
+    # The level is unknown too: without this term a flat profile's band would be far too narrow.
+    kernel = ConstantKernel(10.0, "fixed") + shape
+    process = GaussianProcessRegressor(
+        kernel, alpha=noise**2 + 1e-8, n_restarts_optimizer=2, random_state=0
+    )
+    with warnings.catch_warnings():
+        # A bound that is reached is an answer here (a flat profile), not a failure.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        process.fit(x[:, None], y)
+    mean, error = process.predict(grid[:, None], return_std=True)
+    return np.asarray(mean), np.asarray(error)

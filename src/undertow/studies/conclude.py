@@ -1,0 +1,186 @@
+"""From stored results to answers: questions, aggregated IPs, effects and tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from undertow.axes import PROFILES
+from undertow.errors import BadInput
+from undertow.seeds import derive
+from undertow.store import (
+    BENIGN,
+    Answers,
+    Cell,
+    Curve,
+    Effect,
+    Question,
+    Run,
+    Table,
+    curve_key,
+)
+from undertow.studies import questions
+from undertow.studies.bands import aggregate
+from undertow.studies.results import Results
+from undertow.studies.statistics import compare, proportion
+
+__all__ = ["CAVEATS", "conclude"]
+
+CAVEATS = (
+    "IPs here are statements about one input: how far, across the positions of this image, a map's "
+    "activation is told by the input's intensity or by a class's evidence. They are not Shannon's "
+    "I(X;T) over a population.",
+    "The Gaussian copula sees monotone dependence only; a verdict must hold under the binned "
+    "estimator too, or it is called inconclusive.",
+)
+
+
+def conclude(run: Run) -> Answers:
+    """Answer every question of a run from what it stores; says what is missing otherwise."""
+    results = Results(run)
+    return Answers.of(
+        questions=tuple(_ask(name, results) for name in results.spec.questions),
+        aggregates={model: _curves(results, model) for model in results.spec.models},
+        effects={model: _effects(results, model) for model in results.spec.models},
+        tables=(*_attack_tables(results), *_tap_tables(results)),
+        caveats=CAVEATS,
+    )
+
+
+def _rng(results: Results, *words: str) -> np.random.Generator:
+    return np.random.default_rng(derive(results.spec.seed, "answers", *words))
+
+
+def _ask(name: str, results: Results) -> Question:
+    question = questions.QUESTIONS[name]
+    needed = question.cells(results)
+    lacking = [cell.name for cell in needed if not results.complete(cell)]
+    if lacking:
+        text = f"these cells are not finished: {', '.join(lacking)}"
+        return Question(id=question.id, question=question.words, missing=text)
+    try:
+        claims = question.claims(results, _rng(results, name))
+    except BadInput as problem:
+        return Question(id=question.id, question=question.words, missing=str(problem))
+    return Question(id=question.id, question=question.words, claims=claims)
+
+
+def _shown(results: Results, model: str) -> list[tuple[str, Cell, np.ndarray]]:
+    """Key, cell and inputs of every curve of a model: adversarial inputs are those that succeed."""
+    out = []
+    for cell in results.run.cells:
+        if cell.model != model or not results.complete(cell):
+            continue
+        rows = np.ones(results.spec.data.inputs, dtype=bool)
+        if not cell.benign:
+            rows = results.success(cell)
+        if rows.sum() >= 2:
+            out.append((curve_key(cell.attack, cell.source), cell, rows))
+    return out
+
+
+def _curves(results: Results, model: str) -> dict[str, dict[str, Curve]]:
+    curves = {}
+    for key, cell, rows in _shown(results, model):
+        depth = results.depth(model)
+        bands = {p: aggregate(results.profile(cell, p)[rows], depth) for p in PROFILES}
+        curves[key] = {
+            profile: Curve(
+                **{
+                    name: tuple(getattr(band, name).tolist())
+                    for name in ("depth", "mean", "low", "high", "tap_depth", "tap_mean", "tap_sem")
+                },
+                n=band.n,
+            )
+            for profile, band in bands.items()
+        }
+    return curves
+
+
+def _effects(results: Results, model: str) -> dict[str, dict[str, Effect]]:
+    effects = {}
+    benign = Cell(model, BENIGN)
+    for key, cell, rows in _shown(results, model):
+        if cell.benign:
+            continue
+        effects[key] = {
+            p: _effect(
+                results,
+                model,
+                results.profile(cell, p)[rows],
+                results.profile(benign, p)[rows],
+                key,
+            )
+            for p in PROFILES
+        }
+    return effects
+
+
+def _effect(results: Results, model: str, a: np.ndarray, b: np.ndarray, key: str) -> Effect:
+    found = compare(a, b, rng=_rng(results, "effect", model, key))
+    return Effect(
+        tap=results.taps(model),
+        depth=tuple(results.depth(model).tolist()),
+        d_z=tuple(found.d_z.tolist()),
+        low=tuple(found.d_low.tolist()),
+        high=tuple(found.d_high.tolist()),
+        p_adjusted=tuple(found.p.tolist()),
+        n=found.n,
+    )
+
+
+def _attack_tables(results: Results) -> tuple[Table, ...]:
+    rows: list[tuple[str | int | float | None, ...]] = []
+    for cell in results.run.cells:
+        if cell.benign or not results.complete(cell):
+            continue
+        found = results.attacks(cell)
+        fooled = found["success"].values.astype(bool)
+        rate = proportion(int(fooled.sum()), len(fooled))
+        chosen = results.success(cell)
+        means = [
+            float(found[name].values[chosen].mean()) if chosen.any() else None
+            for name in ("l0", "l2", "linf", "steps", "forwards")
+        ]
+        rows.append((cell.model, cell.label, len(fooled), rate.value, rate.low, rate.high, *means))
+    table = Table(
+        title="Attacks and their noise controls",
+        columns=(
+            "model", "attack", "inputs", "success rate", "low", "high",
+            "mean L0", "mean L2", "mean L∞", "mean steps", "mean forward calls",
+        ),
+        rows=tuple(rows),
+        caption="Success: the model's answer is not the true class (Wilson's 95 % interval). "
+        "Distances are means over the inputs that the attack succeeded on; L0 counts changed "
+        "components (of 3,072 on CIFAR-10). Noise has the attack's L2 norm on each input.",
+    )  # fmt: skip
+    return (table,) if rows else ()
+
+
+def _tap_tables(results: Results) -> tuple[Table, ...]:
+    tables = []
+    for model in results.spec.models:
+        cell = Cell(model, BENIGN)
+        if not results.complete(cell):
+            continue
+        kinds = ("_raw", "_null", "")
+        columns = [results.profile(cell, p, k).mean(axis=0) for p in ("iip", "oip") for k in kinds]
+        columns.append(results.profile(cell, "ioc").mean(axis=0))
+        rows: tuple[tuple[str | int | float | None, ...], ...] = tuple(
+            (tap, float(depth), *(float(c[i]) for c in columns))
+            for i, (tap, depth) in enumerate(
+                zip(results.taps(model), results.depth(model), strict=True)
+            )
+        )
+        tables.append(
+            Table(
+                title=f"Benign IPs of {model}, tap by tap",
+                columns=(
+                    "tap", "depth", "IIP raw", "IIP null", "IIP net",
+                    "OIP raw", "OIP null", "OIP net", "IOC net",
+                ),
+                rows=rows,
+                caption=f"Means over {results.spec.data.inputs} benign inputs, in bits (IOC: a "
+                f"correlation); {results.spec.estimator}, {results.spec.null} null.",
+            )
+        )  # fmt: skip
+    return tuple(tables)

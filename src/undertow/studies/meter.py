@@ -1,0 +1,222 @@
+"""A meter: a model with everything that is needed to measure on it, prepared once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from undertow import taps as reading
+from undertow.errors import BadInput
+from undertow.information import ESTIMATORS, NULLS
+from undertow.information.evidence import evidence
+from undertow.information.grids import coarser
+from undertow.information.matrices import Coded, Matrices, References, source, target
+from undertow.information.nulls import mismatch
+from undertow.information.profiles import iip, ioc, oip
+from undertow.information.readers import Readers, class_information
+from undertow.types import Draws, Estimator, Images, Tap
+
+__all__ = ["PARTS", "Found", "Kept", "Meter"]
+
+PARTS = {"": "net", "_raw": "raw", "_null": "null"}
+"""Suffix of a profile's name to the part of the matrices that it is built from."""
+
+Profiles: TypeAlias = dict[str, Float[Tensor, " sample"]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """S and T of one tap for the rows asked for, (row, channel, map) and (row, map, class)."""
+
+    S: Matrices
+    T: Matrices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """What was measured on one batch.
+
+    Args:
+        logits: (sample, class).
+        profiles: iip, oip, ioc with the suffixes of :data:`PARTS`; (sample, tap), NaN at taps
+            without spatial extent.
+        class_information: (sample, tap, class), or ``None`` without readers.
+        kept: tap number to matrices of the rows that were to be kept.
+    """
+
+    logits: NDArray[np.float32]
+    profiles: dict[str, NDArray[np.float32]]
+    class_information: NDArray[np.float32] | None
+    kept: dict[int, Kept] = field(default_factory=dict)
+
+
+class Meter:
+    """Measures batches on one model, always in the same way.
+
+    References are read and encoded once; hand the same meter batch after batch.
+
+    Args:
+        model: from images to logits, in evaluation mode.
+        taps: where to read; the last spatial one carries the evidence maps.
+        estimator: a name in :data:`undertow.information.ESTIMATORS`, or an estimator.
+        null: a name in :data:`undertow.information.NULLS`.
+        references: benign inputs of the same size; needed by ``"mismatch"``.
+        readers: class readers of these taps, or ``None`` for no class information.
+
+    Raises:
+        BadInput: if no tap has spatial extent, references are missing, or readers are of
+            other taps.
+        UnknownName: for an estimator or a null that is not registered.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        taps: Sequence[Tap],
+        *,
+        estimator: str | Estimator = "gaussian_copula",
+        null: str = "mismatch",
+        references: Images | None = None,
+        readers: Readers | None = None,
+    ) -> None:
+        self.model, self.taps, self.readers = model, tuple(taps), readers
+        self.estimator = ESTIMATORS[estimator]() if isinstance(estimator, str) else estimator
+        self.null_name, self.null = null, NULLS[null]
+        if not any(tap.spatial for tap in self.taps):
+            names = ", ".join(tap.name for tap in self.taps)
+            raise BadInput(f"no tap has spatial extent ({names}); add one before the pooling")
+        if readers is not None and list(readers.by_tap) != [tap.name for tap in self.taps]:
+            raise BadInput("the readers were fitted at other taps; fit them for these")
+        self.inputs: References | None = None
+        self.evidence: References | None = None
+        self.count = 0
+        if references is not None and len(references):
+            self.count = len(references)
+            self._refer(references)
+        elif self.null is mismatch:
+            raise BadInput(
+                "the mismatch null needs references: give benign training inputs (8 is usual), "
+                "or null='shift'"
+            )
+
+    def _refer(self, references: Images) -> None:
+        last = [tap for tap in self.taps if tap.spatial][-1]
+        seen = reading.read(self.model, references, [last], contract=_evidence)
+        assert seen.contracted is not None
+        device = seen.contracted.device
+        self.inputs, self.evidence = References(references.to(device)), References(seen.contracted)
+
+    def __call__(
+        self, x: Images, *, draws: Draws | None = None, keep: Collection[int] = ()
+    ) -> Found:
+        """Measure one batch.
+
+        Args:
+            x: inputs in [0, 1].
+            draws: their random numbers; needed by the ``shift`` and ``shuffle`` nulls.
+            keep: rows whose S and T are kept.
+        """
+        seen = reading.read(self.model, x, self.taps, contract=_evidence)
+        assert seen.contracted is not None
+        if not bool(torch.isfinite(seen.logits).all()):
+            raise BadInput("the model puts out logits that are NaN or infinite")
+        inputs, speaking = Coded(x.to(seen.logits.device)), Coded(seen.contracted)
+        columns: list[Profiles] = []
+        kept: dict[int, Kept] = {}
+        coarse = dict(seen.maps)
+        for number, tap in enumerate(self.taps):
+            if not tap.spatial:
+                columns.append({})
+                continue
+            fine = Coded(seen.maps[tap.name])
+            shared = _on_grid_of(speaking, fine)
+            both = self._matrices(tap, inputs, (fine, shared), speaking, draws)
+            if _quarters(fine, shared):
+                coarse[tap.name] = shared.values
+            columns.append(_profiles(both))
+            if keep:
+                kept[number] = Kept(_rows(both.S, keep), _rows(both.T, keep))
+        return Found(
+            logits=seen.logits.cpu().numpy(),
+            profiles=_joined(columns, len(x)),
+            class_information=self._classes(coarse),
+            kept=kept,
+        )
+
+    def _matrices(
+        self,
+        tap: Tap,
+        inputs: Coded,
+        maps: tuple[Coded, Coded],
+        speaking: Coded,
+        draws: Draws | None,
+    ) -> Kept:
+        fine, shared = maps
+        try:
+            S = source(self.estimator, inputs, fine, self.inputs, null=self.null, draws=draws)
+            T = target(self.estimator, shared, speaking, self.evidence, null=self.null, draws=draws)
+        except BadInput as problem:
+            raise BadInput(f"tap '{tap.name}': {problem}") from None
+        return Kept(S, T)
+
+    def _classes(self, maps: Mapping[str, Tensor]) -> NDArray[np.float32] | None:
+        if self.readers is None:
+            return None
+        bits: NDArray[np.float32] = class_information(self.readers, maps).cpu().numpy()
+        return bits
+
+
+def _evidence(
+    maps: Float[Tensor, "sample map row col"], gradients: Float[Tensor, "class sample map row col"]
+) -> Float[Tensor, "sample class row col"]:
+    """Evidence maps; by one product where the gradients are the same everywhere (an expanded view).
+
+    Each sample has a product of its own, so its values do not depend on the rest of the batch.
+    """
+    expanded = (gradients.shape[i] == 1 or gradients.stride(i) == 0 for i in (1, 3, 4))
+    if maps.shape[2] * maps.shape[3] > 1 and all(expanded):
+        weight = gradients[:, 0, :, 0, 0].expand(len(maps), -1, -1)
+        return torch.bmm(weight, maps.flatten(2)).unflatten(2, maps.shape[2:])  # type: ignore[no-untyped-call,no-any-return]
+    return evidence(maps, gradients)
+
+
+def _on_grid_of(evidence_maps: Coded, maps: Coded) -> Coded:
+    """The maps on the grid that they share with the evidence maps, averaged once for all uses."""
+    grid = coarser(evidence_maps.grid, maps.grid)
+    return maps if grid == maps.grid else Coded(maps.on(grid))
+
+
+def _quarters(fine: Coded, shared: Coded) -> bool:
+    """Whether averages of the shared grid's quarters are those of the maps' own quarters."""
+    halved = all(size % 2 == 0 for size in shared.grid)
+    return halved and all(f % s == 0 for f, s in zip(fine.grid, shared.grid, strict=True))
+
+
+def _profiles(both: Kept) -> Profiles:
+    found: Profiles = {}
+    for suffix, part in PARTS.items():
+        found[f"iip{suffix}"] = iip(both.S, part=part)  # type: ignore[arg-type]
+        found[f"oip{suffix}"] = oip(both.T, part=part)  # type: ignore[arg-type]
+        found[f"ioc{suffix}"] = ioc(both.S, both.T, part=part)  # type: ignore[arg-type]
+    return found
+
+
+def _joined(columns: Sequence[Profiles], samples: int) -> dict[str, NDArray[np.float32]]:
+    names = next(column for column in columns if column)
+    joined = {n: np.full((samples, len(columns)), np.nan, np.float32) for n in names}
+    for number, column in enumerate(columns):
+        for name, values in column.items():
+            joined[name][:, number] = values.cpu().numpy()
+    return joined
+
+
+def _rows(matrices: Matrices, keep: Collection[int]) -> Matrices:
+    rows = list(keep)
+    return Matrices(matrices.raw[rows], matrices.null[rows], matrices.null_std[rows])

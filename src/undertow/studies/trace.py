@@ -1,0 +1,63 @@
+"""One input through one attack: the smallest study, and Figure 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from undertow.data import load_data
+from undertow.errors import BadInput
+from undertow.progress import SILENT, Progress
+from undertow.store import Run
+from undertow.studies.run import study
+from undertow.studies.spec import AttackSpec, DataSpec, StudySpec
+
+__all__ = ["trace"]
+
+POPULATION = 64
+"""Benign inputs beside the traced one: their spread is the unit of differences."""
+
+
+def trace(
+    *,
+    model: str,
+    attack: str,
+    data: str,
+    index: int,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Run:
+    """Follow one input through every iterate of an attack, and noise of the same norms beside it.
+
+    Args:
+        model: as ``load_model`` takes it.
+        attack: a name from the attack registry.
+        data: a data set.
+        index: which input of its test split.
+        out: the run directory; ``runs/trace-MODEL-ATTACK-INDEX`` by default.
+        data_dir: where the data set lies.
+        device: where to compute.
+        seed: the one seed.
+        progress: told how far it is.
+
+    Raises:
+        BadInput: for the noise control, which has no steps to follow.
+    """
+    if attack == "noise":
+        raise BadInput("noise has no steps to trace; it is the control beside every other attack")
+    there = len(load_data(data, "test", data_dir=data_dir, progress=progress))
+    flat = "".join(c if c.isalnum() or c in "_." else "-" for c in model)
+    spec = StudySpec(
+        name=f"trace-{flat}-{attack}-{index}",
+        models=(model,),
+        attacks=(AttackSpec(name=attack),),
+        data=DataSpec(name=data, inputs=min(POPULATION, there), select="all", first=(index,)),
+        exemplars=1,
+        exemplar_attack=attack,
+        follow_only=True,
+        questions=(),
+        seed=seed,
+    )
+    return study(spec, out=out, data_dir=data_dir, device=device, progress=progress)

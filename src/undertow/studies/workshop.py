@@ -1,0 +1,97 @@
+"""What one process needs to work on a study's units; everything is built when first used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from torch import nn
+
+from undertow.attacks import make
+from undertow.data import ImageSet
+from undertow.progress import SILENT, Progress
+from undertow.store import BENIGN, Cell
+from undertow.studies.cell import Batch, Filled, exemplar, fill
+from undertow.studies.plan import Unit
+from undertow.studies.probe import Probe, build_probe
+from undertow.studies.readers_cache import readers_for, two_sets
+from undertow.studies.spec import AttackSpec, StudySpec
+from undertow.studies.strength import settle
+from undertow.types import Attack
+
+__all__ = ["Workshop"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Workshop:
+    """A study's data and models, ready to fill its cells.
+
+    Args:
+        spec: the study.
+        train: benign training inputs, for references and readers.
+        data: the data set that the inputs are drawn from.
+        index: the study's inputs, by place in ``data``.
+        models: the loaded models, by name.
+        device: where to compute.
+        strengths: the settled settings of each attack on each model (:meth:`settle`).
+    """
+
+    spec: StudySpec
+    train: ImageSet
+    data: ImageSet
+    index: NDArray[np.int64]
+    models: Mapping[str, nn.Module]
+    device: str = "cpu"
+    strengths: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    progress: Progress = SILENT
+    _probes: dict[str, Probe] = field(default_factory=dict)
+
+    def settle(self, known: Mapping[str, Any] | None, progress: Progress) -> None:
+        """Fix every attack's settings, matching magnitudes where the study asks for it."""
+        self.progress = progress
+        _, held_out = two_sets(self.train)
+        self.strengths = settle(self.spec, held_out, self.models, known, self.device, progress)
+
+    def probe(self, name: str) -> Probe:
+        """The model of this name, ready to measure."""
+        if name not in self._probes:
+            self._probes[name] = build_probe(
+                self.spec, name, self.models[name], self.train, self._readers
+            )
+        return self._probes[name]
+
+    def _readers(self, model: nn.Module, taps: Any) -> Any:
+        return readers_for(
+            model, taps, self.train, self.spec.readers, seed=self.spec.seed, progress=self.progress
+        )
+
+    def _batch(self, unit: Unit) -> Batch:
+        index = self.index[unit.start : unit.stop]
+        x, y = self.data[index]
+        return Batch(index=index, x=x.to(self.device), y=y.to(self.device), seed=self.spec.seed)
+
+    def _attack(self, unit: Unit) -> tuple[AttackSpec, Attack]:
+        spec = next(a for a in self.spec.attacks if a.id == unit.attack)
+        settings = self.strengths[unit.source][unit.attack]["settings"]
+        return spec, make(spec.name, **settings)
+
+    def fill(self, unit: Unit) -> Filled:
+        """The datasets of one shard."""
+        names = {cell.model for cell in unit.cells} | {unit.source}
+        probes = {name: self.probe(name) for name in names}
+        if unit.attack == BENIGN:
+            return fill(unit, self._batch(unit), probes, None, None)
+        spec, attack = self._attack(unit)
+        return fill(unit, self._batch(unit), probes, attack, spec.target)
+
+    def follow(self, unit: Unit, benign_std: Mapping[str, NDArray[Any]]) -> dict[Cell, xr.Dataset]:
+        """One input through every iterate, and its noise control."""
+        spec, attack = self._attack(unit)
+        return exemplar(
+            unit, self._batch(unit), self.probe(unit.source), attack, spec.target, benign_std,
+            matrices=unit.start < self.spec.matrices,
+        )  # fmt: skip

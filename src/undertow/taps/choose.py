@@ -1,0 +1,229 @@
+"""Choosing taps: by name, by glob, by kind of module, or the output of every block."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from itertools import groupby
+
+from torch import nn
+
+from undertow.errors import BadInput
+from undertow.taps.outputs import unwrapped
+from undertow.taps.trace import Call, Trace, trace
+from undertow.types import Images, Tap
+
+__all__ = ["choose", "table"]
+
+KIND = "kind:"
+CHAINS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def choose(
+    model: nn.Module, example: Images, which: Sequence[str] | str | None = None
+) -> tuple[Tap, ...]:
+    """The taps of a model, in the order in which they are computed.
+
+    ``which`` is one pattern or several:
+
+    - a module's dotted name, ``"layer3.0"``; a module that is called several times has a tap a
+      call: ``"relu"`` is its first call, ``"relu#2"`` its second;
+    - a glob over all calls, where ``*`` stays within one part of the name and ``**`` does not:
+      ``"layer3.*"``, ``"**.conv?"``;
+    - ``"kind:Conv2d"``: modules of that class or of one that inherits from it (globs too);
+    - ``None``: the output of every block. A block ends where all that the logits know of the
+      input passes through one tensor (found by counting paths in the autograd graph), once per
+      stretch of weighted work; of a convolution with its norm and activation the last before
+      pooling is taken, of a residual, dense or attention block its output. The logits themselves
+      are no tap, nor is the output of a last block of which only the class token is read.
+
+    Equal outputs (a Sequential and its last module) are counted once. Multiply-adds are counted
+    at the operators (convolutions, matrix products, attention), not at the modules.
+
+    Args:
+        model: any module from images to logits, in evaluation mode.
+        example: (sample, channel, height, width); the first input is used.
+        which: the patterns.
+
+    Raises:
+        BadInput: if a pattern matches nothing (names the nearest names), or a named module puts
+            out nothing that could be read as maps.
+    """
+    seen = trace(model, example)
+    patterns = [which] if isinstance(which, str) else which
+    calls = _blocks(seen) if patterns is None else _matching(seen, model, patterns)
+    if not calls:
+        raise BadInput("the model has no block to tap; name the modules to read")
+    return tuple(_tap(call, seen) for call in calls)
+
+
+def table(
+    model: nn.Module, example: Images, which: Sequence[str] | str | None = None
+) -> list[dict[str, str | float | int]]:
+    """One row a tap: its name, kind of module, shape, depth and multiply-adds.
+
+    Args:
+        model: any module from images to logits, in evaluation mode.
+        example: (sample, channel, height, width); the first input is used.
+        which: as for :func:`choose`.
+
+    Returns:
+        rows with ``name``, ``kind``, ``shape`` ("map × row × col"), ``depth`` in [0, 1] and
+        ``macs`` (multiply-adds of one input up to and including the tap).
+    """
+    modules = dict(unwrapped(model).named_modules())
+    return [
+        {
+            "name": tap.name,
+            "kind": type(modules[tap.name.partition("#")[0]]).__name__,
+            "shape": " × ".join(map(str, tap.shape)),
+            "depth": tap.depth,
+            "macs": tap.macs,
+        }
+        for tap in choose(model, example, which)
+    ]
+
+
+def _tap(call: Call, seen: Trace) -> Tap:
+    if call.layout is None:
+        raise BadInput(f"the output of '{call.name}' has no maps to read; leave it out")
+    return Tap(call.name, call.layout.shape, call.macs / max(seen.macs, 1), call.macs)
+
+
+# By pattern -------------------------------------------------------------------------------------
+
+
+def _matching(seen: Trace, model: nn.Module, patterns: Sequence[str]) -> list[Call]:
+    if not patterns:
+        raise BadInput("no taps asked for; name at least one module, or leave it to the model")
+    exact = {name for pattern in patterns for name in [pattern] if not _is_glob(pattern)}
+    wanted: set[str] = set()
+    for pattern in patterns:
+        wanted |= _names(pattern, seen, model)
+    chosen = [call for call in seen.calls if call.name in wanted]
+    chosen.sort(key=lambda call: call.name not in exact)  # a name given wins over a glob's
+    kept = {call.name for call in _distinct(chosen)}
+    return [call for call in seen.calls if call.name in kept]
+
+
+def _is_glob(pattern: str) -> bool:
+    return pattern.startswith(KIND) or any(sign in pattern for sign in "*?[")
+
+
+def _names(pattern: str, seen: Trace, model: nn.Module) -> set[str]:
+    if not isinstance(pattern, str):
+        raise BadInput(f"a tap is named by a string, got {pattern!r}")
+    if pattern.startswith(KIND):
+        glob = _regex(pattern.removeprefix(KIND))
+        found = {c.name for c in seen.calls if any(map(glob.fullmatch, _kinds(c.module)))}
+        known: Iterable[str] = (KIND + k for c in seen.calls for k in _kinds(c.module))
+    elif _is_glob(pattern):
+        glob = _regex(pattern)
+        found = {c.name for c in seen.calls if glob.fullmatch(c.name.partition("#")[0])}
+        found |= {c.name for c in seen.calls if glob.fullmatch(c.name)}
+        known = (c.name for c in seen.calls)
+    else:
+        found = {c.name for c in seen.calls if c.name == pattern}
+        known = (c.name for c in seen.calls)
+        if not found and pattern in dict(unwrapped(model).named_modules()):
+            raise BadInput(f"module '{pattern}' puts out no tensor in a forward pass; tap another")
+    if not found:
+        raise BadInput(f"no module matches '{pattern}'; nearest: {_nearest(pattern, known)}")
+    if _is_glob(pattern):
+        found = {c.name for c in seen.calls if c.name in found and c.layout is not None}
+        if not found:
+            raise BadInput(f"no module that matches '{pattern}' puts out maps")
+    return found
+
+
+def _kinds(module: nn.Module) -> list[str]:
+    return [kind.__name__ for kind in type(module).__mro__ if issubclass(kind, nn.Module)][:-1]
+
+
+def _regex(glob: str) -> re.Pattern[str]:
+    """A glob over dotted names: ``*`` and ``?`` do not cross a dot, ``**`` does."""
+    signs = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
+    parts = re.split(r"(\*\*|\*|\?|\[[^\]]+\])", glob)
+    return re.compile(
+        "".join(
+            signs.get(p, p if p.startswith("[") and p.endswith("]") else re.escape(p))
+            for p in parts
+        )
+    )
+
+
+def _nearest(pattern: str, known: Iterable[str]) -> str:
+    names = list(dict.fromkeys(known))
+    near = get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
+    return ", ".join(near) or "(the model calls no modules)"
+
+
+def _distinct(calls: Iterable[Call]) -> list[Call]:
+    first: dict[object, Call] = {}
+    for call in calls:
+        first.setdefault(call.same, call)
+    return list(first.values())
+
+
+# The output of every block ----------------------------------------------------------------------
+
+
+def _blocks(seen: Trace) -> list[Call]:
+    whole = _whole(seen)
+    cuts = [
+        call
+        for call in seen.calls
+        if call.cut and call.layout is not None and call.macs and not _inside(call, whole)
+    ]
+    done = 0
+    chosen: list[Call] = []
+    for macs, group in groupby(cuts, key=lambda call: call.macs):
+        place = _place(list(group), done, last=macs == seen.macs)
+        done = macs
+        if place is not None:
+            chosen.append(place)
+    while len(chosen) > 1 and not chosen[-1].read:
+        chosen.pop()
+    return chosen
+
+
+def _place(group: list[Call], done: int, *, last: bool) -> Call | None:
+    """Of calls with the same work behind them, the one that ends the block."""
+    if last:
+        group = [c for c in group if not c.answer and c.layout and len(c.layout.shape) == 3]
+    blocks = [c for c in group if not c.leaf and not _chain(c) and done <= c.begun < c.macs]
+    if blocks:
+        return blocks[0]
+    singles = _distinct([c for c in group if c.leaf] or group)
+    if not singles:
+        return None
+    spatial = [c.layout.shape for c in singles if c.layout and len(c.layout.shape) == 3]
+    shape = spatial[0] if spatial else singles[0].layout.shape  # type: ignore[union-attr]
+    return [c for c in singles if c.layout and c.layout.shape == shape][-1]
+
+
+def _chain(call: Call) -> bool:
+    return type(call.module) in CHAINS
+
+
+def _parents(name: str) -> Iterable[str]:
+    parts = name.partition("#")[0].split(".")
+    return (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
+
+
+def _whole(seen: Trace) -> set[str]:
+    """Modules to take as one block: of a kind in which something flows past an inner module."""
+    modules = {c.name.partition("#")[0]: c.module for c in seen.calls}
+    cuts = {c.name.partition("#")[0] for c in seen.calls if c.cut}
+    kinds: set[type] = set()
+    for call in seen.calls:
+        if call.leaf and not call.cut and call.macs > call.begun:
+            around = next((name for name in _parents(call.name) if name in cuts), None)
+            if around is not None:
+                kinds.add(type(modules[around]))
+    return {name for name, module in modules.items() if type(module) in kinds and name in cuts}
+
+
+def _inside(call: Call, whole: set[str]) -> bool:
+    return any(parent in whole for parent in _parents(call.name))

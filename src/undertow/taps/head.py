@@ -1,0 +1,111 @@
+"""The logits' slopes at the last spatial tap, through the head alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from undertow.errors import BadInput
+from undertow.taps.layout import Layout
+
+__all__ = ["pooled_linear", "slopes"]
+
+CHUNK_BYTES = 64 * 2**20
+
+
+def slopes(
+    model: nn.Module,
+    leaf: Tensor,
+    logits: Tensor,
+    found: Layout,
+    contract: Callable[[Tensor, Tensor], Tensor] | None,
+    *,
+    keep: bool,
+    tap: str,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of every logit at ``leaf``, kept, contracted, or both.
+
+    Args:
+        model: where to look for a linear last layer.
+        leaf: the tap's output, from which ``logits`` were computed with a graph.
+        logits: (sample, class).
+        found: the tap's layout.
+        contract: called with maps and gradients of a few classes at a time.
+        keep: whether to return the gradients.
+        tap: the tap's name, for messages.
+
+    Returns:
+        gradients (class, sample, map, row, col) and contracted (sample, class, ...).
+
+    Raises:
+        BadInput: if no logit depends on the tap.
+    """
+    maps = found.view(leaf.detach()).float()
+    weight = pooled_linear(model, maps, logits)
+    classes = logits.shape[1]
+    step = max(1, CHUNK_BYTES // (4 * maps.numel())) if weight is None else classes
+    kept, made, any_slope = [], [], weight is not None
+    for start in range(0, classes, step):
+        some = range(start, min(start + step, classes))
+        if weight is None:
+            part = _chunk(leaf, logits, found, some, tap)
+            any_slope = any_slope or bool(part.any())
+        else:
+            part = weight[:, None, :, None, None].expand(-1, len(maps), -1, *maps.shape[2:])
+        if keep:
+            kept.append(part)
+        if contract is not None:
+            made.append(contract(maps, part))
+    if found.prefix and not any_slope:
+        raise BadInput(
+            f"no logit depends on the positions of tap '{tap}' (only its class token is read); "
+            "let an earlier tap be the last"
+        )
+    return (_joined(kept, 0), _joined(made, 1))
+
+
+def _joined(parts: list[Tensor], axis: int) -> Tensor | None:
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat(parts, axis) if parts else None
+
+
+def _chunk(leaf: Tensor, logits: Tensor, found: Layout, some: range, tap: str) -> Tensor:
+    if not logits.requires_grad:
+        raise BadInput(f"the logits have no gradient at tap '{tap}'; let another tap be the last")
+    rows = []
+    with torch.enable_grad():
+        for m in some:
+            (slope,) = torch.autograd.grad(
+                logits[:, m].sum(), leaf, retain_graph=True, materialize_grads=True
+            )
+            rows.append(found.view(slope).float())
+    return torch.stack(rows)
+
+
+def pooled_linear(model: nn.Module, maps: Tensor, logits: Tensor) -> Tensor | None:
+    """∂y_m/∂t_j of a head that is average pooling and one linear layer, (class, map).
+
+    The head is taken for one only if its logits are those of the formula on this very batch, to
+    rounding; else ``None``. (A ReLU before the pooling does not change the logits of maps that
+    are nowhere negative; there its slope differs only where the map is zero, and so does not
+    change gradient times map.)
+    """
+    positions = maps.shape[2] * maps.shape[3]
+    answer = logits.detach().float()
+    pooled = maps.mean((2, 3))
+    for module in model.modules():
+        if not isinstance(module, nn.Linear) or module.weight.shape != (
+            answer.shape[1],
+            pooled.shape[1],
+        ):
+            continue
+        weight = module.weight.detach().float()
+        bias = 0.0 if module.bias is None else module.bias.detach().float()
+        close = 1e-5 if logits.dtype in (torch.float32, torch.float64) else 1e-2
+        error = (pooled @ weight.T + bias - answer).abs().max()
+        if error <= close * (1 + answer.abs().max()):
+            return weight / positions
+    return None

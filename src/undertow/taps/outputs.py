@@ -1,0 +1,86 @@
+"""What modules put out: tensors, tuples, dictionaries, Hugging Face outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from undertow.errors import BadInput
+from undertow.types import Images
+
+__all__ = ["at_home", "evaluating", "logits_of", "main_tensor", "swapped", "unwrapped"]
+
+
+def main_tensor(output: Any) -> Tensor | None:
+    """The first floating-point tensor of an output, depth first; ``None`` if there is none."""
+    if isinstance(output, Tensor):
+        return output if output.is_floating_point() else None
+    parts: Any = ()
+    if isinstance(output, Mapping):
+        parts = output.values()
+    elif isinstance(output, tuple | list):
+        parts = output
+    return next((t for t in map(main_tensor, parts) if t is not None), None)
+
+
+def swapped(output: Any, old: Tensor, new: Tensor) -> Any:
+    """The same output with ``new`` wherever ``old`` was."""
+    if output is old:
+        return new
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return type(output)(*(swapped(part, old, new) for part in output))
+    if isinstance(output, tuple | list):
+        return type(output)(swapped(part, old, new) for part in output)
+    if isinstance(output, Mapping):
+        return type(output)(**{str(k): swapped(v, old, new) for k, v in output.items()})
+    return output
+
+
+def logits_of(output: Any, samples: int) -> Tensor:
+    """The logits of a model's answer, (sample, class).
+
+    Raises:
+        BadInput: if there is no tensor of that shape to be found.
+    """
+    found = output
+    if not isinstance(output, Tensor):
+        named = output.get("logits") if isinstance(output, Mapping) else None
+        found = getattr(output, "logits", named)
+        found = main_tensor(output) if found is None else found
+    if isinstance(found, Tensor) and found.ndim == 2 and len(found) == samples:
+        return found
+    what = tuple(found.shape) if isinstance(found, Tensor) else type(output).__name__
+    raise BadInput(f"the model puts out {what}; needed are logits of shape ({samples}, classes)")
+
+
+def at_home(model: nn.Module, x: Images) -> Images:
+    """The input on the model's device and in its floating-point type."""
+    for weight in model.parameters():
+        if weight.is_floating_point():
+            return x.to(weight.device, weight.dtype)
+    return x
+
+
+def evaluating(model: nn.Module, x: Tensor) -> None:
+    """Refuse a model in training mode, and inputs that are no images.
+
+    Raises:
+        BadInput: says which of the two.
+    """
+    if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point() or len(x) == 0:
+        got = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise BadInput(f"inputs are (sample, channel, height, width) floats, got {got}")
+    late = next((name or "itself" for name, m in model.named_modules() if m.training), None)
+    if late is not None:
+        raise BadInput(f"the model is in training mode ({late}); call model.eval() first")
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module behind ``torch.compile``, whose inner modules call no hooks."""
+    inner = getattr(model, "_orig_mod", model)
+    if isinstance(inner, torch.jit.ScriptModule):
+        raise BadInput("a TorchScript model has no hooks to read it by; give the nn.Module")
+    return inner if isinstance(inner, nn.Module) else model

@@ -1,0 +1,201 @@
+"""Reading: one forward pass, the maps of every tap, and the logits' slopes at the last of them.
+
+Hooks are put on for one pass and always come off. The trunk runs without a graph; from the last
+spatial tap on a graph is kept, so that the gradients cost a pass through the head alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from undertow.errors import BadInput
+from undertow.taps.head import slopes
+from undertow.taps.layout import Layout, layout
+from undertow.taps.outputs import (
+    at_home,
+    evaluating,
+    logits_of,
+    main_tensor,
+    swapped,
+    unwrapped,
+)
+from undertow.taps.trace import call_name
+from undertow.types import Images, Logits, Tap
+
+__all__ = ["Contract", "Reading", "read"]
+
+Contract: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""What to make of the maps (sample map row col) and gradients (class sample map row col) of some
+classes, class being axis 1 of the result: (sample class ...)."""
+
+_overwritten: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
+"""Taps whose output a later in-place module was once seen to overwrite: they are copied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reading:
+    """What one forward pass showed.
+
+    Args:
+        inputs: as they were given.
+        logits: (sample, class), float32.
+        maps: per tap (sample, map, row, col), or (sample, map) without spatial extent; float32.
+        gradients: of every logit with respect to the maps of ``evidence_tap``; ``None`` unless
+            asked for. Where the head is average pooling and a linear layer it is an expanded view
+            that takes no memory.
+        contracted: what ``contract`` made of maps and gradients, if it was given.
+        evidence_tap: the last spatial tap, at which the gradients are taken.
+    """
+
+    inputs: Images
+    logits: Logits
+    maps: dict[str, Float[Tensor, "sample ..."]] = field(repr=False)
+    gradients: Float[Tensor, "class sample map row col"] | None = field(default=None, repr=False)
+    contracted: Float[Tensor, "sample class ..."] | None = field(default=None, repr=False)
+    evidence_tap: str | None = None
+
+
+def read(
+    model: nn.Module,
+    x: Images,
+    taps: Sequence[Tap],
+    *,
+    gradients: bool = False,
+    contract: Contract | None = None,
+) -> Reading:
+    """Read the maps of every tap in one forward pass.
+
+    Token sequences become maps on their grid, class tokens set aside. A tap that a later in-place
+    module overwrites is copied (noticed by its version counter; the first time that happens the
+    pass is run again). Nothing is left behind in the model, also after an error or Ctrl-C.
+
+    Args:
+        model: the module that ``taps`` were chosen for, in evaluation mode.
+        x: (sample, channel, height, width), on any device; it is brought to the model's device
+            and floating-point type.
+        taps: from :func:`undertow.taps.choose`.
+        gradients: keep the gradients of all logits at the last spatial tap: class × map × row ×
+            col numbers a sample.
+        contract: reduce the gradients a few classes at a time instead of keeping them.
+
+    Raises:
+        BadInput: if the model is in training mode, a tap is missing, gives another shape than
+            when it was chosen, or the logits do not depend on its positions.
+    """
+    evaluating(model, x)
+    model = unwrapped(model)
+    if not taps:
+        raise BadInput("no taps to read; choose some with undertow.taps.choose(model, example)")
+    wants = gradients or contract is not None
+    last = next((tap.name for tap in reversed(taps) if tap.spatial), None) if wants else None
+    if wants and last is None:
+        raise BadInput("no spatial tap to take gradients at; all taps are dense layers")
+    view = at_home(model, x)
+    caught = _pass(model, view, taps, last)
+    overwritten = caught.overwritten()
+    if overwritten:
+        _overwritten.setdefault(model, set()).update(overwritten)
+        caught = _pass(model, view, taps, last)
+    return _reading(caught, x, taps, model, gradients=gradients, contract=contract)
+
+
+def _reading(
+    caught: _Caught,
+    x: Images,
+    taps: Sequence[Tap],
+    model: nn.Module,
+    *,
+    gradients: bool,
+    contract: Contract | None,
+) -> Reading:
+    image = (x.shape[2], x.shape[3])
+    layouts = {tap.name: _checked(tap, caught, image, len(x)) for tap in taps}
+    maps = {n: found.view(caught.outputs[n].detach()).float() for n, found in layouts.items()}
+    kept = contracted = None
+    if caught.last is not None:
+        kept, contracted = slopes(
+            model,
+            caught.outputs[caught.last],
+            caught.logits,
+            layouts[caught.last],
+            contract,
+            keep=gradients,
+            tap=caught.last,
+        )
+    return Reading(
+        inputs=x,
+        logits=caught.logits.detach().float(),
+        maps=maps,
+        gradients=kept,
+        contracted=contracted,
+        evidence_tap=caught.last,
+    )
+
+
+def _checked(tap: Tap, caught: _Caught, image: tuple[int, int], samples: int) -> Layout:
+    if tap.name not in caught.outputs:
+        raise BadInput(f"tap '{tap.name}' gave nothing; was it chosen for this model?")
+    shape = tuple(caught.outputs[tap.name].shape)
+    found = layout(shape, image)
+    if found is None or shape[0] != samples or found.shape != tap.shape:
+        got = found.shape if found else shape
+        raise BadInput(f"tap '{tap.name}' was chosen with maps {tap.shape} and now gives {got}")
+    return found
+
+
+@dataclass(slots=True, eq=False)
+class _Caught:
+    """Outputs as the hooks caught them, and their version when they did."""
+
+    last: str | None
+    logits: Tensor
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+
+    def overwritten(self) -> set[str]:
+        return {n for n, tensor in self.outputs.items() if tensor._version != self.versions[n]}
+
+
+def _pass(model: nn.Module, x: Tensor, taps: Sequence[Tap], last: str | None) -> _Caught:
+    caught = _Caught(last, x)
+    wanted = {tap.name for tap in taps}
+    copied = _overwritten.get(model, set())
+    modules = dict(model.named_modules())
+    numbers: Counter[str] = Counter()
+
+    def hook(name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def catch(module: nn.Module, args: Any, output: Any) -> Any:
+            numbers[name] += 1
+            called = call_name(name, numbers[name])
+            tensor = main_tensor(output) if called in wanted else None
+            if tensor is None:
+                return None
+            result = None
+            if called == last:
+                torch.set_grad_enabled(True)  # from here on; the pass around us restores it
+                leaf = tensor.detach().requires_grad_()
+                result, tensor = swapped(output, tensor, leaf.clone()), leaf
+            elif called in copied:
+                tensor = tensor.clone()
+            caught.outputs[called] = tensor
+            caught.versions[called] = tensor._version
+            return result
+
+        return catch
+
+    with ExitStack() as hooks, torch.no_grad():
+        for name in dict.fromkeys(tap.name.partition("#")[0] for tap in taps):
+            if name not in modules:
+                raise BadInput(f"the model has no module '{name}'; choose its taps anew")
+            hooks.callback(modules[name].register_forward_hook(hook(name)).remove)
+        caught.logits = logits_of(model(x), len(x))
+    return caught

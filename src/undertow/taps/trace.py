@@ -1,0 +1,231 @@
+"""One watched forward pass: every module call in order, its cost, and whether it is a bottleneck.
+
+A call is a **cut** when every path from the input to the logits runs through its output: then
+nothing flows past it. Cuts are found exactly, by counting paths in the autograd graph. Costs are
+counted below the modules, where the operators run, so matrix products that no module owns
+(attention, functional calls) count too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from undertow.taps.layout import Layout, layout
+from undertow.taps.outputs import at_home, evaluating, logits_of, main_tensor, unwrapped
+from undertow.types import Images
+
+__all__ = ["Call", "Trace", "call_name", "trace"]
+
+ROWS = 2  # two inputs tell the sample axis from one of length one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """One call of one module.
+
+    Args:
+        name: dotted name; ``name#2`` for the second call of the same module.
+        module: the module.
+        layout: how its output is laid out; ``None`` where it has no maps.
+        begun: multiply-adds of one input before the call.
+        macs: multiply-adds of one input when the call is done.
+        same: equal for calls that put out the very same values.
+        cut: whether everything the logits know of the input passes here.
+        answer: whether the output is the logits themselves.
+        read: whether the logits depend on the positions (they do not after the last block of a
+            transformer that only reads its class token).
+    """
+
+    name: str
+    module: nn.Module
+    layout: Layout | None
+    begun: int
+    macs: int
+    same: object
+    cut: bool
+    answer: bool
+    read: bool
+
+    @property
+    def leaf(self) -> bool:
+        """Whether the module has no modules inside."""
+        return not any(True for _ in self.module.children())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """All calls in the order in which they finished, and the cost of the whole model."""
+
+    calls: tuple[Call, ...]
+    macs: int
+
+
+@dataclass(slots=True, eq=False)
+class _Seen:
+    """What is noted at a call; kept until the pass is over so that no memory is used twice."""
+
+    name: str
+    module: nn.Module
+    tensor: Tensor
+    node: tuple[Any, int]
+    same: object
+    begun: int
+    macs: int
+
+
+class _Cost(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts multiply-adds of convolutions, matrix products and attention."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler here, which takes a second
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        packet = func._overloadpacket
+        if packet in flop_registry:
+            self.macs += int(flop_registry[packet](*args, **kwargs, out_val=out)) // 2
+        elif packet is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
+            query, key, value = (tensor.shape for tensor in args[:3])
+            self.macs += query[:-1].numel() * key[-2] * (query[-1] + value[-1])
+        return out
+
+
+def call_name(name: str, number: int) -> str:
+    """The name of the ``number``-th call of a module (1 is the module's own name)."""
+    return name if number == 1 else f"{name}#{number}"
+
+
+def trace(model: nn.Module, example: Images) -> Trace:
+    """Watch one forward pass of the first input.
+
+    Raises:
+        BadInput: if the model is in training mode or puts out no logits.
+    """
+    evaluating(model, example)
+    model = unwrapped(model)
+    x = at_home(model, example[:1]).detach().repeat(ROWS, 1, 1, 1).requires_grad_()
+    cost, seen = _Cost(), list[_Seen]()
+    with ExitStack() as hooks, torch.enable_grad():
+        _watch(model, hooks, cost, seen)
+        with cost:
+            logits = logits_of(model(x), ROWS)
+        total = cost.macs // ROWS
+        paths = _Paths(logits, x)
+        image = (x.shape[2], x.shape[3])
+        calls = tuple(_call(s, image, paths, logits) for s in seen)
+    return Trace(calls, total)
+
+
+def _watch(model: nn.Module, hooks: ExitStack, cost: _Cost, seen: list[_Seen]) -> None:
+    numbers: Counter[str] = Counter()
+    begun: dict[str, list[int]] = {}
+
+    def watch(name: str, module: nn.Module) -> None:
+        def before(module: nn.Module, args: Any) -> None:
+            begun.setdefault(name, []).append(cost.macs)
+
+        def after(module: nn.Module, args: Any, output: Any) -> None:
+            numbers[name] += 1
+            start = begun[name].pop()
+            tensor = main_tensor(output)
+            if tensor is None:
+                return
+            place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor._version)
+            node = (tensor.grad_fn, tensor.output_nr)
+            called = call_name(name, numbers[name])
+            spent = (start // ROWS, cost.macs // ROWS)
+            seen.append(_Seen(called, module, tensor, node, place, *spent))
+
+        hooks.callback(module.register_forward_pre_hook(before).remove)
+        hooks.callback(module.register_forward_hook(after).remove)
+
+    for name, module in model.named_modules():
+        if name:
+            watch(name, module)
+
+
+def _call(seen: _Seen, image: tuple[int, int], paths: _Paths, logits: Tensor) -> Call:
+    tensor = seen.tensor
+    found = layout(tuple(tensor.shape), image) if len(tensor) == ROWS else None
+    return Call(
+        name=seen.name,
+        module=seen.module,
+        layout=found,
+        begun=seen.begun,
+        macs=seen.macs,
+        same=seen.same,
+        cut=paths.all_through(seen.node),
+        answer=tensor is logits,
+        read=found is None or found.prefix == 0 or _reaches(tensor, logits, found),
+    )
+
+
+def _reaches(tensor: Tensor, logits: Tensor, found: Layout) -> bool:
+    """Whether any logit has a slope at a position of the grid."""
+    weights = torch.linspace(1.0, 2.0, logits.shape[1], dtype=logits.dtype, device=logits.device)
+    if not tensor.requires_grad:
+        return True
+    (slope,) = torch.autograd.grad(
+        (logits * weights).sum(), tensor, retain_graph=True, allow_unused=True
+    )
+    return slope is None or bool(found.view(slope).any())
+
+
+class _Paths:
+    """Counts paths from the logits back to the input in the autograd graph, exactly."""
+
+    def __init__(self, logits: Tensor, x: Tensor) -> None:
+        root = logits.grad_fn
+        order = list(_children_first(root)) if root is not None else []
+        self.down: dict[Any, int] = {}
+        for node in order:
+            own = int(getattr(node, "variable", None) is x)
+            self.down[node] = own + sum(self.down[child] for child, _ in _edges(node))
+        self.total = self.down.get(root, 0)
+        self.up: Counter[tuple[Any, int]] = Counter()
+        ways: Counter[Any] = Counter({root: 1})
+        self.up[root, logits.output_nr] = 1
+        for node in reversed(order):
+            for child, number in _edges(node):
+                self.up[child, number] += ways[node]
+                ways[child] += ways[node]
+
+    def all_through(self, place: tuple[Any, int]) -> bool:
+        """Whether every path passes this output; true of all where the input has no gradient."""
+        if not self.total:
+            return True
+        return self.up[place] * self.down.get(place[0], 0) == self.total
+
+
+def _edges(node: Any) -> Iterator[tuple[Any, int]]:
+    return ((child, number) for child, number in node.next_functions if child is not None)
+
+
+def _children_first(root: Any) -> Iterator[Any]:
+    """Every node of the graph once, after all it leads to."""
+    begun = {root}
+    stack = [(root, _edges(root))]
+    while stack:
+        node, edges = stack[-1]
+        child = next((child for child, _ in edges if child not in begun), None)
+        if child is None:
+            stack.pop()
+            yield node
+        else:
+            begun.add(child)
+            stack.append((child, _edges(child)))

@@ -1,0 +1,234 @@
+"""A run made of invented numbers, for tests of whatever reads runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+
+from undertow.axes import PROFILES
+from undertow.store import (
+    Answers,
+    Cell,
+    Curve,
+    Effect,
+    Run,
+    RunWriter,
+    create_run,
+    curve_key,
+    open_run,
+    template,
+)
+from undertow.testing.invented import (
+    CLASSES,
+    DEPTH,
+    PUSH,
+    SPREAD,
+    TAPS,
+    class_rows,
+    exemplar,
+    mean_profile,
+    profile_rows,
+    push_of,
+    result_rows,
+)
+
+__all__ = ["CLASSES", "TAPS", "exemplar", "synthetic_run"]
+
+_QUESTIONS: Final = (
+    (
+        "q1",
+        "How are adversarial inputs crafted?",
+        "Information flows deviate, further with each step.",
+        "supported",
+    ),
+    (
+        "q2",
+        "How do attacks differ in their mechanisms?",
+        "Different attacks lead to drastically different flows.",
+        "inconclusive",
+    ),
+    (
+        "q3",
+        "Why do adaptive attacks break distillation?",
+        "Adaptive JSMA deviates much further than the regular one.",
+        "contradicted",
+    ),
+)
+
+
+def _fill(dataset: xr.Dataset, values: dict[str, np.ndarray], rows: slice) -> xr.Dataset:
+    part = dataset.isel(sample=rows)
+    return part.assign(
+        {
+            name: (part[name].dims, array[rows].astype(part[name].dtype))
+            for name, array in values.items()
+            if name in part.variables
+        }
+    )
+
+
+def _curve(cell: Cell, profile: str, n: int) -> Curve:
+    depth = np.linspace(DEPTH[0], 1, 33)
+    taps = mean_profile(profile, push_of(cell))
+    mean, sem = np.interp(depth, DEPTH, taps), float(SPREAD[profile] / np.sqrt(n))
+    return Curve(
+        depth=tuple(depth),
+        mean=tuple(mean),
+        low=tuple(mean - 1.96 * sem),
+        high=tuple(mean + 1.96 * sem),
+        tap_depth=tuple(DEPTH),
+        tap_mean=tuple(taps),
+        tap_sem=(sem,) * len(TAPS),
+        n=n,
+    )
+
+
+def _effect(cell: Cell, profile: str, n: int) -> Effect:
+    moved = mean_profile(profile, push_of(cell)) - mean_profile(profile, 0.0)
+    d = 2 * moved / SPREAD[profile]
+    reach = 1.96 * np.sqrt(1 / n + d**2 / (2 * n))
+    return Effect(
+        tap=TAPS,
+        depth=tuple(DEPTH),
+        d_z=tuple(d),
+        low=tuple(d - reach),
+        high=tuple(d + reach),
+        p_adjusted=tuple(np.exp(-3 * abs(d))),
+        n=n,
+    )
+
+
+def _questions(n: int, models: Sequence[str]) -> list[dict[str, Any]]:
+    base = {"name": "overall difference", "unit": "benign s.d.", "n": n}
+    number = {**base, "value": 4.9, "low": 4.1, "high": 5.6, "d_z": 1.7, "p_adjusted": 1e-4}
+    noise = {**base, "value": 0.6, "low": 0.4, "high": 0.8, "d_z": 0.2}
+    claim = {
+        "sentence": f"On {models[0]}, the profiles of JSMA inputs end 4.9 [4.1, 5.6] benign "
+        f"standard deviations away (n = {n}).",
+        "numbers": [number],
+        "control": {
+            "sentence": "Noise of the same norm moves them by 0.6 [0.4, 0.8].",
+            "numbers": [noise],
+        },
+    }
+    asked: list[dict[str, Any]] = [
+        {"id": i, "question": q, "claims": [{**claim, "claim": words, "verdict": verdict}]}
+        for i, q, words, verdict in _QUESTIONS
+    ]
+    left = f"needs inputs aimed at {models[-1]}"
+    words = "How are transferable inputs different?"
+    return [*asked, {"id": "q5", "question": words, "missing": left}]
+
+
+def _answers(cells: Sequence[Cell], models: Sequence[str], n: int) -> Answers:
+    aggregates: dict[str, dict[str, dict[str, Curve]]] = {}
+    effects: dict[str, dict[str, dict[str, Effect]]] = {}
+    for cell in cells:
+        curves = aggregates.setdefault(cell.model, {})
+        key = curve_key(cell.attack, cell.source)
+        curves[key] = {p: _curve(cell, p, n) for p in PROFILES}
+        if not cell.benign:
+            effect = {p: _effect(cell, p, n) for p in PROFILES}
+            effects.setdefault(cell.model, {})[key] = effect
+        for word, share in (("transferable", 3), ("non-transferable", 2)) if cell.source else ():
+            part = curve_key(cell.attack, cell.source, word)
+            curves[part] = {p: _curve(cell, p, max(2, n // share)) for p in PROFILES}
+    rate = [[0.97 if s == m else 0.3 for m in models] for s in models]
+    transfer = {
+        "attack": "jsma",
+        "source": models,
+        "model": models,
+        "rate": rate,
+        "low": [[max(0.0, v - 0.1) for v in row] for row in rate],
+        "high": [[min(1.0, v + 0.1) for v in row] for row in rate],
+        "n": [[n] * len(models) for _ in models],
+    }
+    table = {
+        "title": "Invented numbers",
+        "columns": ["attack", "success", "mean L2"],
+        "rows": [["jsma", 0.97, 1.1], ["igsm", 1.0, None]],
+        "caption": f"n = {n} inputs each.",
+    }
+    return Answers.of(
+        questions=_questions(n, models),
+        aggregates=aggregates,
+        effects=effects,
+        transfers=[transfer],
+        tables=[table],
+    )
+
+
+def _write(writer: RunWriter, cell: Cell, samples: int, shard: int, stop: int) -> None:
+    ends = result_rows(cell, samples)
+    at_taps: dict[str, Any] = {"taps": TAPS, "depth": DEPTH}
+    index = {"index": ends["index"]}
+    groups: dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]] = {
+        "attacks": (ends, {}),
+        "profiles": (profile_rows(cell, samples) | index, at_taps),
+        "class_information": (class_rows(cell, ends) | index, at_taps),
+    }
+    shards = -(-samples // shard)
+    writer.ledger.plan(cell, shards)
+    for group, (values, more) in groups.items():
+        empty = template(group, samples=samples, classes=len(CLASSES), **more)
+        writer.prepare(group, cell, empty.assign_attrs(classes=list(CLASSES)), shard)
+        writer.write(group, cell, _fill(empty, values, slice(0, min(samples, stop * shard))), 0)
+    for s in range(min(stop, shards)):
+        writer.ledger.record(cell, s, "done", seconds=1.5, worker="synthetic")
+
+
+def _manifest() -> dict[str, Any]:
+    return {
+        "seed": 1,
+        "classes": list(CLASSES),
+        "versions": {"undertow": "0"},
+        "hashes": {"weights": "0" * 64},
+        "hardware": {"cpu": "none", "cores": 2},
+        "data": {"name": "invented", "split": "test"},
+        "estimator": "gaussian_copula",
+        "null": "mismatch",
+        "references": 8,
+    }
+
+
+def synthetic_run(
+    path: Path,
+    *,
+    samples: int = 24,
+    shard: int = 8,
+    models: Sequence[str] = ("good_init", "deep_conv"),
+    attacks: Sequence[str] = tuple(PUSH),
+    finished: bool = True,
+    size: int = 32,
+) -> Run:
+    """Write a run of invented numbers and open it.
+
+    Args:
+        path: where; a directory that is empty or absent.
+        samples: inputs of every cell.
+        shard: inputs in a shard.
+        models: names of models; each reads inputs aimed at it, and JSMA inputs aimed at the next.
+        attacks: attacks of every model.
+        finished: whether all shards are done and there are answers; else only the first shard of
+            each cell is done, one has failed, and there is nothing else.
+        size: rows and columns of the recorded input.
+    """
+    cells = [Cell(m, a) for m in models for a in attacks]
+    cells += [Cell(m, "jsma", models[i - 1]) for i, m in enumerate(models) if len(models) > 1]
+    names = {"models": list(models), "attacks": list(attacks)}
+    spec = {"name": "synthetic", "seed": 1, "inputs": samples, **names}
+    with create_run(path, spec, _manifest()) as writer:
+        for cell in cells:
+            _write(writer, cell, samples, shard, stop=10**9 if finished else 1)
+        if finished:
+            for cell in [c for c in cells if c.attack in ("jsma", "igsm") and not c.source][:2]:
+                writer.exemplar(cell, 101, exemplar(cell, size=size))
+            writer.answers(_answers(cells, models, samples))
+        else:
+            failed = "Traceback …\nMemoryError: no room"
+            writer.ledger.record(cells[-1], 1, "failed", traceback=failed)
+    return open_run(path)

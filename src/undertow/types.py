@@ -1,0 +1,297 @@
+"""Frozen records and protocols that the rooms share; shapes are jaxtyping annotations.
+
+Axis words are those of :mod:`undertow.axes`; ``record`` counts the recorded iterates of a
+trajectory, ``position`` the grid points of a map in row-major order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, cast, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+__all__ = [
+    "Attack", "Draws", "Estimator", "Goal", "Images", "Iterate", "Iterates", "Keep", "Labels",
+    "Logits", "Norm", "Oracle", "Tap", "Trajectory",
+]  # fmt: skip
+
+Images: TypeAlias = Float[Tensor, "sample channel height width"]
+"""Inputs in [0, 1]."""
+Labels: TypeAlias = Int64[Tensor, " sample"]
+Logits: TypeAlias = Float[Tensor, "sample class"]
+Keep: TypeAlias = Bool[Tensor, " sample"]
+"""Which rows of the batch go on."""
+Norm: TypeAlias = Literal["l0", "l2", "linf"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """Random numbers that belong to a sample, not to a batch.
+
+    Row ``i`` is drawn from a generator seeded with ``seeds[i]``, so a sample's numbers do not
+    depend on which other samples share its batch, nor on the device.
+
+    Args:
+        seeds: one seed a sample (:func:`undertow.seeds.derive`).
+    """
+
+    seeds: Int64[Tensor, " sample"]
+
+    def __getitem__(self, keep: Tensor) -> Draws:
+        return Draws(self.seeds[keep.to(self.seeds.device)])
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def _stack(self, draw: Any, shape: Sequence[int]) -> Tensor:
+        rows = [
+            draw(tuple(shape), generator=torch.Generator().manual_seed(int(s))) for s in self.seeds
+        ]
+        return torch.stack(rows) if rows else torch.empty((0, *shape))
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard normal numbers of shape ``(sample, *shape)``, float32 on the CPU."""
+        return self._stack(torch.randn, shape)
+
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        """Uniform numbers in [0, 1) of shape ``(sample, *shape)``, float32 on the CPU."""
+        return self._stack(torch.rand, shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Goal:
+    """What an attack is to reach, row by row.
+
+    Args:
+        label: the true class.
+        target: the class to reach; ``None`` for an untargeted attack (any class but the true one).
+        confidence: by how many logits at least the answer has to lead.
+    """
+
+    label: Labels
+    target: Labels | None = None
+    confidence: float = 0.0
+
+    def __getitem__(self, keep: Tensor) -> Goal:
+        target = None if self.target is None else self.target[keep]
+        return Goal(self.label[keep], target, self.confidence)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def reached(self, logits: Logits) -> Keep:
+        """Whether the model's answer is what the attack wants. Shape (sample,)."""
+        answer = logits.argmax(dim=1)
+        reached = answer != self.label if self.target is None else answer == self.target
+        if not self.confidence:
+            return reached
+        asked = self.label if self.target is None else self.target
+        own = logits.gather(1, asked[:, None])[:, 0]
+        rest = logits.scatter(1, asked[:, None], -torch.inf).amax(dim=1)
+        lead = rest - own if self.target is None else own - rest
+        return reached & (lead >= self.confidence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Iterate:
+    """What an attack yields: the rows that still move, after one step.
+
+    Args:
+        step: the number of the step; 0 is the benign input.
+        x: where the rows are now, inside [0, 1].
+        logits: the model's answer at ``x`` where the attack has it; else the driver asks.
+        finished: rows for which the attack has nothing more to do (``None``: none).
+        notes: what the step means in the attack's own terms, one value a row
+            (``"pixels"``: (sample, 2); ``"constant"``: (sample,); ...).
+    """
+
+    step: int
+    x: Images
+    logits: Logits | None = None
+    finished: Keep | None = None
+    notes: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+Iterates: TypeAlias = Generator[Iterate, Keep, None]
+"""An attack in progress. The driver answers every ``yield`` with the mask of rows to go on with;
+the attack drops the others from its state. An attack never holds ``no_grad`` across a ``yield``."""
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """The model as an attack sees it: every call is counted."""
+
+    classes: int
+
+    def logits(self, x: Images) -> Logits:
+        """One forward call, without a graph."""
+        ...
+
+    def gradient(self, x: Images, loss: Any) -> tuple[Logits, Images]:
+        """Logits, and the gradient at ``x`` of ``loss(logits)``, which has one value a row."""
+        ...
+
+    def jacobian(
+        self, x: Images, cotangents: Float[Tensor, "k sample class"]
+    ) -> tuple[Logits, Float[Tensor, "k sample channel height width"]]:
+        """Logits, and the gradients at ``x`` of ``k`` linear forms of the logits, one forward."""
+        ...
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """An attack is settings and a generator of iterates that reads like its paper.
+
+    ``norm`` is the distance that it keeps small; ``stops_at_success`` says whether a row is done
+    as soon as its goal is reached (else it goes on to lessen the distance). An attack inside a ball
+    that goes on to raise its loss instead has a true attribute ``spends``.
+    """
+
+    name: ClassVar[str]
+    norm: ClassVar[Norm]
+
+    @property
+    def stops_at_success(self) -> bool:
+        """Whether a row is done as soon as its goal is reached."""
+        ...
+
+    def iterates(self, model: Oracle, x0: Images, goal: Goal, *, draws: Draws) -> Iterates:
+        """Yield step 1, 2, ... of all rows that still move; step 0 is the driver's."""
+        ...
+
+
+class _Stored:
+    """Records kept as a tensor, or as something smaller that gives one when asked."""
+
+    def __get__(self, owner: Any, kind: Any = None) -> Tensor:
+        if owner is None:
+            raise AttributeError("images")  # so that the dataclass sees no default
+        kept = owner.__dict__["images"]
+        return kept if isinstance(kept, Tensor) else kept.dense()
+
+    def __set__(self, owner: Any, kept: Any) -> None:
+        owner.__dict__["images"] = kept
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trajectory:
+    """All recorded iterates of a batch of inputs, and where the attack ended.
+
+    Records are ragged: rows of ``sample``, ``step``, ``images``, ``logits`` and ``notes``, ordered
+    by sample, then step; the first record of each sample is its benign input (step 0).
+    ``end`` is the successful iterate nearest to the benign input in the attack's norm (the last
+    one, of an attack that spends its whole budget), or the last iterate where none succeeded.
+
+    Args:
+        attack: the attack's registry name.
+        settings: its settings, as numbers and words.
+        origin: ``"iterates"``, or ``"forward calls"`` for attacks of other libraries.
+        benign: (sample, channel, height, width).
+        label: true class.
+        target: class aimed at; -1 where the attack was untargeted.
+        sample: index into the batch, one a record.
+        step: the attack's step, one a record.
+        images: (record, channel, height, width), the recorded iterates. Sparse attacks keep the
+            changes only: this builds all images anew each time; ``images_of`` builds a few.
+        logits: (record, class).
+        notes: per record, NaN or -1 at step 0.
+        end: (sample, channel, height, width).
+        end_logits: (sample, class).
+        success: whether ``end`` reaches the goal.
+        steps: the step at which ``end`` was reached.
+        l0: changed components (channel values, not pixel positions) of ``end``.
+        l2: Euclidean distance of ``end``.
+        linf: largest change of a component of ``end``.
+        forwards: rows sent forward through the model for this sample.
+        backwards: rows differentiated for this sample.
+        stalled: whether the attack stopped moving because its gradients vanished.
+    """
+
+    attack: str
+    settings: Mapping[str, Any]
+    origin: Literal["iterates", "forward calls"]
+    benign: Images
+    label: Labels
+    target: Labels
+    sample: Int64[Tensor, " record"]
+    step: Int64[Tensor, " record"]
+    images: Float[Tensor, "record channel height width"] = cast(Any, _Stored())  # noqa: RUF009
+    logits: Float[Tensor, "record class"]
+    notes: Mapping[str, Tensor]
+    end: Images
+    end_logits: Logits
+    success: Keep
+    steps: Int64[Tensor, " sample"]
+    l0: Int64[Tensor, " sample"]
+    l2: Float[Tensor, " sample"]
+    linf: Float[Tensor, " sample"]
+    forwards: Int64[Tensor, " sample"]
+    backwards: Int64[Tensor, " sample"]
+    stalled: Keep
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def records(self, sample: int) -> Int64[Tensor, " record"]:
+        """The record numbers of one sample, step 0 first."""
+        return torch.nonzero(self.sample == sample).flatten()
+
+    def keeping(self, images: Any) -> Trajectory:
+        """The same trajectory with its images in a smaller form, which gives them by ``dense``."""
+        new = copy(self)
+        new.__dict__["images"] = images
+        return new
+
+    def images_of(
+        self, records: Int64[Tensor, " record"]
+    ) -> Float[Tensor, "record channel height width"]:
+        """The images of some records only."""
+        kept = self.__dict__["images"]
+        return cast(Tensor, kept[records] if isinstance(kept, Tensor) else kept.dense(records))
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A named place in a model whose output is read.
+
+    Args:
+        name: the module's dotted name.
+        shape: (map, row, col); (map,) where there is no spatial extent.
+        depth: share of the network's multiply-adds spent up to and including this tap's
+            place, from 0 (input) to 1 (output).
+        macs: multiply-adds of one input up to and including this tap.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    depth: float
+    macs: int
+
+    @property
+    def spatial(self) -> bool:
+        """Whether the tap has positions to take as samples (more than one)."""
+        return len(self.shape) == 3 and self.shape[1] * self.shape[2] > 1
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Mutual information in bits between two families of maps, positions being the samples.
+
+    ``encode`` does what is done once a map (ranks, codes) and ``pairwise`` what is done once a
+    pair; ``pairwise(encode(a), encode(b))`` is never clipped and never NaN.
+    """
+
+    name: ClassVar[str]
+
+    def encode(self, maps: Float[Tensor, "*batch map position"]) -> Any:
+        """The maps as this estimator sees them; opaque, indexable along the batch axes."""
+        ...
+
+    def pairwise(self, a: Any, b: Any) -> Float[Tensor, "*batch row col"]:
+        """Bits between every map of ``a`` and every map of ``b``."""
+        ...

@@ -1,0 +1,97 @@
+// Feature maps: benign beside adversarial, ordered and tinted by what each map carries.
+(function () {
+  "use strict";
+  const u = window.undertow;
+  const FIRST = 24;
+  let state = { data: null, order: "change", tint: "change", all: false };
+
+  function carried(data, what, k) {
+    if (what === "change") return data.change[k];
+    if (what === "source" || what === "target") return data[what] ? data[what][1][k] : null;
+    return null;
+  }
+
+  const words = { change: "relative change", source: "source bits, net", target: "target bits, net" };
+
+  function paint(canvas, pixels, at, rows, cols, scale) {
+    canvas.width = cols;
+    canvas.height = rows;
+    const ink = canvas.getContext("2d"), image = ink.createImageData(cols, rows);
+    for (let p = 0; p < rows * cols; p++) {
+      const rgb = scale[pixels[at + p]];
+      image.data[4 * p] = rgb[0]; image.data[4 * p + 1] = rgb[1]; image.data[4 * p + 2] = rgb[2]; image.data[4 * p + 3] = 255;
+    }
+    ink.putImageData(image, 0, 0);
+  }
+
+  function tile(data, k, pixels, scale, tintScale, reach) {
+    const [maps, rows, cols] = data.shape, each = rows * cols;
+    const canvases = data.steps.map((step, s) => {
+      const canvas = u.el("canvas", { role: "img", "aria-label": `map ${k} at step ${step}` });
+      paint(canvas, pixels, (s * maps + k) * each, rows, cols, scale);
+      return canvas;
+    });
+    const value = carried(data, state.tint, k);
+    const share = value === null || !reach ? null : (value - reach[0]) / (reach[1] - reach[0] || 1);
+    const node = u.el("div", { class: "tile", role: "listitem", title: `map ${k}: ${data.low[k]} to ${data.high[k]}` },
+      u.el("div", { class: "pair" }, canvases),
+      u.el("div", { class: "tile-words" }, u.el("b", {}, `map ${k}`), value === null ? null : u.el("span", {}, u.number(value, 3))),
+      u.el("div", { class: "meter" }, u.el("span", { class: "meter-fill" })));
+    if (share !== null) {
+      const rgb = u.mix(tintScale, 0.15 + 0.85 * share);
+      node.style.setProperty("--tint", `rgb(${rgb})`);
+      node.querySelector(".meter-fill").style.transform = `scaleX(${Math.max(0.02, Math.min(1, share))})`;
+      node.classList.add("tinted");
+    }
+    return node;
+  }
+
+  function render() {
+    const host = document.getElementById("la-maps"), data = state.data, row = document.getElementById("la-live-row");
+    if (!host) return;
+    if (row) row.hidden = !(data && data.computable);
+    if (!data || data.message) {
+      host.replaceChildren(u.el("p", { class: "quiet message" }, (data && data.message) || ""));
+      host.dataset.drawn = String((Number(host.dataset.drawn) || 0) + 1);
+      return;
+    }
+    const pixels = u.bytes(data.pixels), maps = data.shape[0];
+    const place = [...Array(maps).keys()];
+    if (state.order !== "number") place.sort((a, b) => (carried(data, state.order, b) ?? -Infinity) - (carried(data, state.order, a) ?? -Infinity) || a - b);
+    const colors = u.sequential(), scale = [...Array(256).keys()].map((v) => u.mix(colors, v / 255));
+    const tints = place.map((k) => carried(data, state.tint, k)).filter((v) => v !== null);
+    const reach = tints.length ? [Math.min(...tints, 0), Math.max(...tints)] : null;
+    const some = state.all ? place : place.slice(0, FIRST);
+    const missing = (state.order === "source" || state.order === "target") && !data[state.order] ? ` The run keeps no ${state.order} MI of this tap, so the order is by number.` : "";
+    const told = `${maps} maps at ${data.tap} (depth ${u.number(data.depth, 2)}), ${data.origin}; left: step ${data.steps[0]}, right: step ${data.steps[1]}, on one scale.` + (reach ? ` Bar: ${words[state.tint]}.` : "") + missing;
+    const more = maps > FIRST ? u.el("button", { type: "button", class: "button", onclick: () => { state.all = !state.all; render(); } }, state.all ? `Show the first ${FIRST}` : `Show all ${maps}`) : null;
+    const csv = u.el("button", { type: "button", class: "tool", "data-kind": "csv", onclick: () => save(data) }, "CSV");
+    const png = u.el("button", { type: "button", class: "tool", "data-kind": "png", onclick: () => picture(host, data) }, "PNG");
+    host.replaceChildren(u.el("header", { class: "maps-head" }, u.el("p", { class: "quiet" }, told), u.el("div", { class: "tools" }, csv, png)),
+      u.el("div", { class: "tiles", role: "list" }, some.map((k) => tile(data, k, pixels, scale, colors, reach))), more);
+    host.dataset.drawn = String((Number(host.dataset.drawn) || 0) + 1);
+  }
+
+  function save(data) {
+    const rows = data.change.map((v, k) => [k, v, data.source ? data.source[0][k] : null, data.source ? data.source[1][k] : null, data.target ? data.target[0][k] : null, data.target ? data.target[1][k] : null, data.low[k], data.high[k]]);
+    u.save(`undertow-maps-${data.tap}.csv`, "text/csv;charset=utf-8", u.csv(["map", "relative change", "source bits benign", "source bits adversarial", "target bits benign", "target bits adversarial", "low", "high"], rows));
+  }
+
+  function picture(host, data) {
+    const pairs = [...host.querySelectorAll(".pair")], [, rows, cols] = data.shape, scale = Math.max(1, Math.round(64 / rows));
+    const across = Math.min(6, pairs.length), w = 2 * cols * scale + 4, h = rows * scale, gap = 10;
+    const canvas = u.el("canvas", { width: across * (w + gap), height: Math.ceil(pairs.length / across) * (h + gap) }), ink = canvas.getContext("2d");
+    ink.imageSmoothingEnabled = false;
+    ink.fillStyle = "#ffffff";
+    ink.fillRect(0, 0, canvas.width, canvas.height);
+    pairs.forEach((pair, i) => [...pair.children].forEach((c, s) => ink.drawImage(c, (i % across) * (w + gap) + s * (cols * scale + 4), Math.floor(i / across) * (h + gap), cols * scale, rows * scale)));
+    canvas.toBlob((blob) => u.save(`undertow-maps-${data.tap}.png`, "image/png", blob));
+  }
+
+  u.listeners.add(() => { if (document.getElementById("la-maps")) render(); });
+  window.dash_clientside.undertow.maps = function (data, order, tint) {
+    state = { data, order, tint, all: state.data && data && state.data.key === data.key ? state.all : false };
+    render();
+    return "maps";
+  };
+})();

@@ -1,0 +1,87 @@
+"""The questions of a run with their verdicts and the numbers beneath them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dash import html
+
+from undertow.store import Claim, Number, Question
+from undertow.viewer.parts import badge
+from undertow.viewer.source import Source
+
+__all__ = ["questions"]
+
+
+def _value(number: Number) -> str:
+    if number.value is None:
+        return "–"
+    reach = (
+        ""
+        if number.low is None or number.high is None
+        else f" [{number.low:.3g}, {number.high:.3g}]"
+    )
+    return f"{number.value:.3g}{reach}{' ' + number.unit if number.unit else ''}"
+
+
+def _numbers(numbers: Sequence[Number]) -> html.Div:
+    def row(n: Number) -> html.Tr:
+        d_z = "–" if n.d_z is None else f"{n.d_z:.2f}"
+        p = "–" if n.p_adjusted is None else f"{n.p_adjusted:.2g}"
+        cells = (_value(n), "–" if n.n is None else str(n.n), d_z, p)
+        return html.Tr([html.Th(n.name, scope="row"), *(html.Td(c) for c in cells)])
+
+    head = html.Tr(
+        [html.Th(h, scope="col") for h in ("", "value [95 %]", "n", "d_z", "adjusted p")]
+    )
+    return html.Div(
+        html.Table([html.Thead(head), html.Tbody([row(n) for n in numbers])]), className="scroll"
+    )
+
+
+def _claim(claim: Claim, alone: bool) -> html.Div:
+    body: list[Any] = [
+        html.Div(
+            [None if alone else badge(claim.verdict), html.Span(claim.claim, className="claim")],
+            className="claim-head",
+        ),
+        html.P(claim.sentence),
+    ]
+    if claim.control is not None:
+        body.append(
+            html.P([html.B("Noise control. "), claim.control.sentence], className="control")
+        )
+    numbers = [*claim.numbers, *(claim.control.numbers if claim.control else ())]
+    if numbers:
+        body.append(html.Details([html.Summary("Numbers"), _numbers(numbers)]))
+    return html.Div(body, className="claim-body")
+
+
+def _question(question: Question) -> html.Article:
+    head = html.Header(
+        [
+            html.Span(question.id.upper(), className="question-id"),
+            html.H3(question.question),
+            badge(question.verdict),
+        ]
+    )
+    body: list[Any] = [_claim(c, len(question.claims) == 1) for c in question.claims]
+    if question.missing:
+        body.append(html.P(f"Not answered: {question.missing}", className="control"))
+    return html.Article([head, *body], className="question card")
+
+
+def questions(source: Source) -> html.Section:
+    """Every question that the run answers, or why it does not."""
+    answers = source.answers
+    if answers is None or not answers.questions:
+        words = (
+            "No question has been answered yet."
+            if answers is None
+            else "This run asked no questions."
+        )
+        body: Any = html.P(words, className="quiet")
+    else:
+        body = html.Div([_question(q) for q in answers.questions], className="questions")
+    return html.Section([html.H2("What the run says"), body], id="questions")

@@ -1,0 +1,117 @@
+"""Every command does what its help says, on the built-in digits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from undertow.store import Cell, open_run
+
+
+def test_lists_are_tables_and_json(undertow) -> None:
+    for group in ("attacks", "models", "data"):
+        said = undertow(group, "list")
+        assert said.code == 0
+        rows = json.loads(undertow(group, "list", "--json").out)
+        assert all(row["name"] in said.out for row in rows)
+        assert all(row["what"] for row in rows)
+
+
+def test_taps_names_shapes_and_depths(undertow) -> None:
+    rows = json.loads(undertow("taps", "digits_cnn", "--json").out)
+    depths = [row["depth"] for row in rows]
+    assert depths == sorted(depths)
+    assert 0 < depths[0] <= depths[-1] <= 1
+
+
+def test_check_agrees_with_the_card(undertow) -> None:
+    said = undertow("models", "check", "digits_cnn", "--json", "-q")
+    assert said.code == 0
+    (found,) = json.loads(said.out)
+    assert found["as the card says"]
+    right = sum(row[i] for i, row in enumerate(found["confusion"]))
+    assert right == round(found["accuracy"] * found["images"])
+
+
+def test_trace_follows_one_input_to_a_report(undertow, tmp_path: Path) -> None:
+    out = tmp_path / "trace"
+    said = undertow(
+        "trace", "--model", "digits_cnn", "--data", "digits", "--index", 3, "--out", out, "-q"
+    )
+    assert said.code == 0, said.err
+    report = Path(said.out.strip().splitlines()[-1])
+    assert report.is_file()
+    run = open_run(out)
+    found = run.exemplar(Cell("digits_cnn", "jsma"), 3)
+    assert found["difference"].values[0] == 0
+    assert found["difference"].values[-1] > 0
+    assert "http://" not in report.read_text().replace("http://www.w3.org", "")
+
+
+def test_measure_prints_profiles_tap_by_tap(undertow, tmp_path: Path) -> None:
+    said = undertow(
+        "measure", "--model", "digits_cnn", "--data", "digits", "--inputs", 6,
+        "--out", tmp_path / "m", "--json", "-q",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    rows = json.loads(said.out)
+    for row in rows:
+        assert abs(row["IIP raw"] - row["IIP null"] - row["IIP net"]) < 1e-4
+
+
+def test_export_and_report_of_a_run(undertow, small_run, tmp_path: Path) -> None:
+    said = undertow("export", small_run.path, "--format", "csv", "--out", tmp_path / "csv")
+    assert said.code == 0, said.err
+    files = [Path(line) for line in said.out.split()]
+    assert files
+    assert all(f.stat().st_size for f in files)
+    said = undertow("report", small_run.path, "--out", tmp_path / "page.html")
+    assert Path(said.out.strip()) == tmp_path / "page.html"
+    assert said.code == 0
+
+
+def test_study_init_prints_a_study_that_runs(undertow) -> None:
+    said = undertow("study", "--init")
+    assert said.code == 0
+    assert said.out.startswith("#")
+
+
+def test_calibrate_prints_a_table_and_writes_a_figure(undertow, tmp_path: Path) -> None:
+    figure = tmp_path / "calibration.svg"
+    said = undertow(
+        "calibrate", "--part", "independence", "--estimator", "gaussian_copula",
+        "--figure", figure, "--json", "-q",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    rows = json.loads(said.out)["estimators"]
+    assert {16, 64, 256, 1024} <= {row["n"] for row in rows}
+    assert all(abs(row["bias"]) <= 0.01 for row in rows)
+    assert figure.read_text().lstrip().startswith("<?xml")
+
+
+def test_your_own_model_and_images_work(undertow, tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name, level in (("cat", 60), ("dog", 160)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = np.clip(rng.normal(level, 40, (24, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{i}.png")
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def factory():\n"
+        "    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(),\n"
+        "        nn.MaxPool2d(2), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(),\n"
+        "        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))\n"
+    )
+    # One of the two classes is wrong from the start, so one of these has a single iterate.
+    for index in (0, 20):
+        said = undertow(
+            "trace", "--model", f"{tmp_path}/net.py:factory", "--data", tmp_path / "images",
+            "--attack", "igsm", "--index", index, "--out", tmp_path / f"run{index}", "-q",
+        )  # fmt: skip
+        assert said.code == 0, said.err
+        assert open_run(tmp_path / f"run{index}").missing == ()

@@ -1,0 +1,39 @@
+"""A small real study on the built-in digits, run once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from undertow.store import Run
+from undertow.studies.run import study
+from undertow.studies.spec import StudySpec
+
+
+@pytest.fixture(scope="session")
+def small_spec() -> StudySpec:
+    return StudySpec(
+        name="small",
+        models=("digits_cnn",),
+        data={"name": "digits", "inputs": 10},
+        attacks=(
+            {"name": "fgsm", "settings": {"epsilon": 0.2}},
+            {"name": "jsma", "target": "easiest"},
+        ),
+        exemplar_attack="jsma",
+        exemplars=3,
+        readers=300,
+        shard=4,
+        seed=7,
+    )  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def small_run(small_spec: StudySpec, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return study(small_spec, out=tmp_path_factory.mktemp("study") / "run")
+
+
+@pytest.fixture
+def fresh_out(tmp_path: Path) -> Path:
+    return tmp_path / "run"

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from undertow.errors import Unavailable
+from undertow.figures import FIGURES
+from undertow.report import write_report
+from undertow.report.numbers import interval, say
+from undertow.report.page import _flat, _pretty
+from undertow.report.tables import attack_table, profile_tables
+from undertow.report.words import CAVEATS, DEFINITIONS, settings
+from undertow.store import Cell, Number, Run
+
+from .conftest import EVIL
+
+
+class _Page(HTMLParser):
+    """Elements, text, and scripts of a page."""
+
+    VOID = frozenset({"meta", "img", "path", "br", "link", "input"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self.scripts, self.stack = "", [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        if self.stack and self.stack[-1] in ("script", "style"):
+            self.scripts.append(data)
+        else:
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def parsed(page: Path) -> _Page:
+    return _Page(page.read_text())
+
+
+def test_the_page_is_one_small_file_that_asks_for_nothing(page: Path, parsed: _Page) -> None:
+    assert page.name == "report.html"
+    assert page.stat().st_size < 5_000_000
+    assert parsed.stack == []
+    for tag, attrs in parsed.elements:
+        assert tag not in ("link", "iframe", "object", "base"), tag
+        for name in ("src", "href"):
+            assert (attrs.get(name) or "#").startswith(("data:", "#")), attrs
+    policy = next(a["content"] for t, a in parsed.elements if t == "meta" and a.get("http-equiv"))
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert not re.search(r"url\(\s*['\"]?http|@import", page.read_text().split("</style>")[0])
+
+
+def test_the_summary_comes_first_with_verdicts_and_sentences(run: Run, parsed: _Page) -> None:
+    assert run.answers is not None
+    order = [a["id"] for t, a in parsed.elements if t == "section"]
+    assert order == ["summary", "figures", "numbers", "method", "caveats", "manifest"]
+    for question in run.answers.questions:
+        assert question.question in parsed.text
+        for claim in question.claims:
+            assert claim.sentence in parsed.text
+            assert claim.control is not None
+            assert claim.control.sentence in parsed.text
+            assert claim.verdict in parsed.text
+        if question.missing:
+            assert f"Not answered: {question.missing}" in parsed.text
+
+
+def test_every_figure_kind_is_shown_with_picture_data_and_caption(run: Run, parsed: _Page) -> None:
+    shown = [a for t, a in parsed.elements if t == "img"]
+    titles = {a["alt"] for a in shown}
+    for name in FIGURES:
+        assert FIGURES[name].from_run(run).title in titles, name
+        assert FIGURES[name].from_run(run).caption in parsed.text, name
+    assert all((a["src"] or "").startswith("data:image/webp;base64,") for a in shown)
+    drawn = [json.loads(s) for s in parsed.scripts if s.startswith('{"traces"')]
+    assert len(drawn) == len(shown)
+    assert {"wide", "narrow", "panels", "traces"} == set(drawn[0])
+
+
+def test_plotly_is_packed_whole(page: Path) -> None:
+    packed = re.search(r'id="plotly">([^<]+)<', page.read_text())
+    assert packed
+    assert (
+        gzip.decompress(base64.b64decode(packed[1]))
+        == files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
+    )
+
+
+def test_method_caveats_and_manifest_are_there(run: Run, parsed: _Page) -> None:
+    for words in (*(d for _, d in DEFINITIONS), *CAVEATS, '"seed": 1', "0" * 64):
+        assert words in parsed.text
+    assert "It is not Shannon's I(X; T) over a population" in parsed.text
+    assert dict(settings(run.spec, run.manifest))["Reference inputs of the null"] == "8"
+
+
+def test_a_half_finished_run_shows_what_is_there_and_names_what_is_missing(evil: Run) -> None:
+    page = _Page(write_report(evil).read_text())
+    assert page.stack == []
+    assert "This run is not complete" in page.text
+    for words in evil.missing:
+        assert words in page.text
+    assert "MemoryError: no room" in page.text
+    assert "Input-output curves in" in page.text
+    assert "No question has been answered yet." in page.text
+
+
+def test_markup_in_names_stays_words(evil: Run) -> None:
+    text = write_report(evil).read_text()
+    page = _Page(text)
+    assert EVIL in page.text
+    assert not [a for t, a in page.elements if t == "img" and a.get("src") == "x"]
+    assert not [t for t, _ in page.elements if t == "b"]
+    assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
+    drawn = "".join(s for s in page.scripts if s.startswith('{"traces"'))
+    assert "<" not in drawn, "nothing in the data can end the script element"
+    for trace in (
+        t for s in page.scripts if s.startswith('{"traces"') for t in json.loads(s)["traces"]
+    ):
+        assert "<img" not in json.dumps(trace), "plotly reads markup in labels"
+
+
+def test_the_same_run_gives_the_same_page(evil: Run, tmp_path: Path) -> None:
+    assert (
+        write_report(evil, tmp_path / "again.html").read_bytes() == write_report(evil).read_bytes()
+    )
+
+
+def test_a_place_that_cannot_hold_it_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match=r"r\.html"):
+        write_report(run, tmp_path / "file" / "r.html")
+
+
+def test_tables_hold_the_stored_means(run: Run) -> None:
+    table = attack_table(run)
+    assert table is not None
+    rows = {row[:2]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    ends = run.attacks(Cell("good_init", "jsma")).load()
+    row = rows["good_init", "JSMA"]
+    assert row["n"] == 8
+    assert row["fooled (%)"] == pytest.approx(100 * ends["success"].mean().item())
+    assert row["L2"] == pytest.approx(ends["l2"].values[ends["success"].values].mean())
+    profile = profile_tables(run)[0]
+    wanted = run.profiles(Cell("good_init", "benign"))["oip_null"].mean("sample")
+    found = [r[profile.columns.index("OIP null")] for r in profile.rows if r[0] == "benign"]
+    np.testing.assert_allclose(np.array(found, dtype=float), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (0.12345, "0.123"),
+        (-2.0, "−2.00"),
+        (1234.6, "1235"),
+        (0.00001, "1.0e−5"),
+        (12_345, "12,345"),
+        (7, "7"),
+        (True, "yes"),
+        ("a", "a"),
+        (100.0, "100"),
+        (0.0, "0.00"),
+        (-0.00042, "−4.2e−4"),
+    ],
+)
+def test_numbers_read_well(value: object, words: str) -> None:
+    assert say(value) == words
+
+
+def test_intervals_read_well() -> None:
+    assert interval(Number(name="x", value=1, low=-0.5, high=2)) == "−0.500 … 2.00"
+    assert interval(Number(name="x", value=1)) == "–"
+
+
+def test_the_spec_is_told_in_few_lines() -> None:
+    spec = {
+        "attacks": [{"name": "fgsm", "match": 2.0, "target": None}, {"name": "jsma"}],
+        "a": {"b": [1, 2]},
+        "c": None,
+    }
+    assert _flat(spec) == [("attacks", "fgsm (match 2.0)"), ("", "jsma"), ("a.b", "1, 2")]
+    assert (
+        _pretty({"a": [1, 2], "b": {"c": []}}) == '{\n  "a": [1, 2],\n  "b": {\n    "c": []\n  }\n}'
+    )

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from undertow.errors import BadInput, Foreign
+from undertow.store import GROUPS, Cell, open_run
+from undertow.store.export import COLUMNS, export, table
+
+from .conftest import CELL, rows
+
+Make = Callable[..., Path]
+OTHER = Cell("a/b", "noise:x", "c")
+
+
+def test_csv_parquet_and_netcdf_hold_the_same_numbers(make: Make, tmp_path: Path) -> None:
+    run = open_run(make(cells=(CELL, OTHER), done=2))
+    for kind in ("csv", "parquet", "netcdf"):
+        written = export(run, kind, tmp_path / "out")
+        assert {p.stem for p in written} == {"profiles", "attacks", "class_information"}
+    csv = pd.read_csv(tmp_path / "out" / "profiles.csv", keep_default_na=False)
+    parquet = pd.read_parquet(tmp_path / "out" / "profiles.parquet")
+    pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
+    assert len(csv) == 2 * 8 * 3 * 9, "2 cells, 8 finished inputs, 3 taps, 9 kinds of profile"
+    one = csv.query(
+        "model == 'a/b' and sample == 5 and tap == 'stage1' and profile == 'oip' and kind == 'null'"
+    )
+    assert one["value"].item() == rows("profiles", 0, 10, 1)["oip_null"].values[5, 1]
+    assert one["unit"].item() == "bit"
+    with xr.open_dataset(tmp_path / "out" / "class_information.nc", group=OTHER.slug) as data:
+        np.testing.assert_array_equal(data["bits"], rows("class_information", 0, 8, 1)["bits"])
+        assert data.attrs["source"] == "c"
+
+
+def test_every_column_is_documented(make: Make) -> None:
+    run = open_run(make())
+    for group in ("profiles", "attacks", "class_information"):
+        for column in table(run, group).columns:
+            assert (
+                column in COLUMNS
+                or column in GROUPS[group].variables
+                or column.startswith("logit_")
+            ), column
+
+
+def test_nothing_to_export_and_unknown_formats_are_said(make: Make, tmp_path: Path) -> None:
+    run = open_run(make(done=0))
+    with pytest.raises(Foreign, match="no finished inputs"):
+        export(run, "csv", tmp_path / "out")
+    with pytest.raises(BadInput, match="allowed: csv, parquet, netcdf"):
+        export(run, "xls", tmp_path)

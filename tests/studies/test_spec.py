@@ -1,0 +1,92 @@
+"""Specs: what is accepted, and how what is not is explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from undertow.errors import BadInput, UndertowError, UnknownName
+from undertow.store import BENIGN
+from undertow.studies.plan import NOISE, cells_of, exemplar_units, units
+from undertow.studies.spec import StudySpec, example, load_spec, presets
+
+
+def _load(tmp_path: Path, text: str) -> StudySpec:
+    path = tmp_path / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_spec(path)
+
+
+def test_presets_and_the_example_are_valid_and_name_what_exists(tmp_path: Path) -> None:
+    for name in presets():
+        load_spec(name).check_names()
+    _load(tmp_path, example()).check_names()
+
+
+def test_the_example_shows_every_key(tmp_path: Path) -> None:
+    text = example()
+    missing = [key for key in StudySpec.model_fields if f"\n{key}:" not in text]
+    assert not missing
+
+
+def test_a_spec_survives_yaml(tmp_path: Path) -> None:
+    spec = load_spec("quick")
+    assert StudySpec(**spec.plain()) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: x\nattacks:\n  - {name: fgsm, eps: 3}\n", r"line 3: 'attacks.0.eps'.*settings"),
+        ("name: x\nattaks: []\n", r"line 2: 'attaks'; did you mean 'attacks'"),
+        ("name: x\nattacks: [{name: fgsm}]\ndata: {inputs: 0}\n", r"line 3: data.inputs.*got 0"),
+        ("a: [", "line 1"),
+        ("name: x\nattacks: [{name: fgsm}]\nnull: foo\n", r"line 3: null: .*'mismatch'.*got 'foo'"),
+        ("name: x\nattacks: [{name: fgsm}, {name: fgsm}]\n", "stand twice"),
+        ("name: x\nattacks: [{name: fgsm}]\nexemplar_attack: jsma\n", r"'jsma'.*allowed: fgsm"),
+        ("name: x\nattacks: [{name: fgsm}]\ncross_check: gaussian_copula\n", "itself"),
+        ("- 1\n", "mapping"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UndertowError, match=words):
+        _load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"models": ("god_init",)}, "unknown model 'god_init'; did you mean 'good_init'"),
+        ({"attacks": ({"name": "jmsa"},)}, "did you mean 'jsma'"),
+        ({"data": {"name": "cifar"}}, "did you mean 'cifar10'"),
+        ({"estimator": "ksgg"}, "did you mean 'ksg'"),
+        ({"questions": ("q9",)}, "unknown question 'q9'"),
+        ({"attacks": ({"name": "fgsm", "settings": {"eps": 1}},)}, "eps"),
+    ],
+)
+def test_names_are_looked_up_before_anything_runs(change: dict[str, object], words: str) -> None:
+    base = {"name": "x", "attacks": ({"name": "fgsm"},), **change}
+    with pytest.raises(UndertowError, match=words):
+        StudySpec(**base).check_names()  # type: ignore[arg-type]
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot read"):
+        load_spec(tmp_path / "none.yaml")
+    with pytest.raises(UnknownName, match="did you mean 'quick'"):
+        load_spec("quik")
+
+
+def test_units_cover_every_input_of_every_cell_once() -> None:
+    spec = StudySpec(
+        name="x", models=("a", "b"), attacks=({"name": "fgsm"}, {"name": "jsma", "control": False}),
+        data={"inputs": 10}, shard=4, transfer=True, exemplars=3,
+    )  # type: ignore[arg-type]  # fmt: skip
+    filled = [(cell, i) for u in units(spec) for cell in u.cells for i in range(u.start, u.stop)]
+    assert len(filled) == len(set(filled))
+    assert set(filled) == {(cell, i) for cell in cells_of(spec) for i in range(10)}
+    attacks = {cell.attack for cell in cells_of(spec)}
+    assert attacks == {BENIGN, "fgsm", NOISE + "fgsm", "jsma"}
+    assert [u.attack for u in units(spec)][:6] == [BENIGN] * 6
+    assert len(exemplar_units(spec)) == 2 * 3
