@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from undertow.errors import BadInput, UndertowError, UnknownName
-from undertow.store import BENIGN
+from undertow.store import BENIGN, Cell
 from undertow.studies.plan import NOISE, cells_of, exemplar_units, units
 from undertow.studies.spec import StudySpec, example, load_spec, presets
 
@@ -80,13 +80,19 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
 
 def test_units_cover_every_input_of_every_cell_once() -> None:
     spec = StudySpec(
-        name="x", models=("a", "b"), attacks=({"name": "fgsm"}, {"name": "jsma", "control": False}),
-        data={"inputs": 10}, shard=4, transfer=True, exemplars=3,
+        name="x", models=("a", "b"), data={"inputs": 10}, shard=4, exemplars=3,
+        exemplar_models=("a", "b"),
+        attacks=(
+            {"name": "fgsm", "read_by": ("a", "b")}, {"name": "jsma", "control": False},
+            {"name": "ensemble"},
+        ),
     )  # type: ignore[arg-type]  # fmt: skip
     filled = [(cell, i) for u in units(spec) for cell in u.cells for i in range(u.start, u.stop)]
     assert len(filled) == len(set(filled))
     assert set(filled) == {(cell, i) for cell in cells_of(spec) for i in range(10)}
     attacks = {cell.attack for cell in cells_of(spec)}
-    assert attacks == {BENIGN, "fgsm", NOISE + "fgsm", "jsma"}
+    assert attacks == {BENIGN, "fgsm", NOISE + "fgsm", "jsma", "ensemble", NOISE + "ensemble"}
+    assert Cell("a", "fgsm", "b") in cells_of(spec)
+    assert Cell("a", "jsma", "b") not in cells_of(spec)
     assert [u.attack for u in units(spec)][:6] == [BENIGN] * 6
     assert len(exemplar_units(spec)) == 2 * 3

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from undertow.attacks import make
 from undertow.attacks.craft import Record, Target, craft
@@ -57,6 +57,7 @@ def fill(
     unit: Unit,
     batch: Batch,
     probes: Mapping[str, Probe],
+    aimed: Sequence[str],
     attack: Attack | None,
     target: Target,
 ) -> Filled:
@@ -65,18 +66,19 @@ def fill(
     Args:
         unit: what to fill.
         batch: its inputs.
-        probes: the models that read, by name.
+        probes: the models that read or are aimed at, by name.
+        aimed: the models that are attacked at once; none for the benign cell.
         attack: the attack at its strength; ``None`` for the benign cell.
         target: what the attack aims at; ``None`` for its own rule.
     """
     if attack is None:
         return _tabulate(unit.cells[0], probes[unit.source], batch, batch.x, _benign_facts(batch))
-    source = probes[unit.source]
+    models = [probes[name].model for name in aimed]
     trajectory = craft(
-        attack, source.model, batch.x, batch.y, target=target,
+        attack, models if len(models) > 1 else models[0], batch.x, batch.y, target=target,
         seed=batch.draws(unit.source, unit.attack), record=Record(every=None),
     )  # fmt: skip
-    noisy = _noise(batch, source, trajectory.end, (unit.source, unit.attack))
+    noisy = _noise(batch, models[0], trajectory.end, (unit.source, unit.attack))
     filled: Filled = {}
     for cell in unit.cells:
         control = cell.control_of is not None
@@ -86,12 +88,12 @@ def fill(
     return filled
 
 
-def _noise(batch: Batch, probe: Probe, adversarial: Images, words: Sequence[str]) -> Images:
+def _noise(batch: Batch, model: nn.Module, adversarial: Images, words: Sequence[str]) -> Images:
     """Random perturbations of the same L2 norms, input by input (the control)."""
     norms = (adversarial - batch.x).flatten(1).norm(dim=1)
     draws = batch.draws("noise", *words)
     noise = make("noise", l2=norms)
-    return craft(noise, probe.model, batch.x, batch.y, seed=draws, record=Record(every=None)).end
+    return craft(noise, model, batch.x, batch.y, seed=draws, record=Record(every=None)).end
 
 
 def _distances(batch: Batch, x: Images) -> dict[str, Tensor]:
@@ -194,7 +196,7 @@ def exemplar(
         index=np.arange(len(images)), x=batch.x.expand_as(images), y=batch.y.expand(len(images)),
         seed=derive(batch.seed, "exemplar", int(batch.index[0])),
     )  # fmt: skip
-    noisy = _noise(repeated, probe, images, (unit.source, unit.attack))
+    noisy = _noise(repeated, probe.model, images, (unit.source, unit.attack))
     notes = {f"note_{name}": value for name, value in trajectory.notes.items() if value.ndim == 1}
     target_class = int(trajectory.target[0])
     filled = {}

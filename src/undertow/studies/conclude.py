@@ -16,10 +16,12 @@ from undertow.store import (
     Question,
     Run,
     Table,
+    Transfer,
     curve_key,
 )
 from undertow.studies import questions
 from undertow.studies.bands import aggregate
+from undertow.studies.plan import NOISE, TOGETHER
 from undertow.studies.results import Results
 from undertow.studies.statistics import compare, proportion
 
@@ -41,6 +43,7 @@ def conclude(run: Run) -> Answers:
         questions=tuple(_ask(name, results) for name in results.spec.questions),
         aggregates={model: _curves(results, model) for model in results.spec.models},
         effects={model: _effects(results, model) for model in results.spec.models},
+        transfers=_transfers(results),
         tables=(*_attack_tables(results), *_tap_tables(results)),
         caveats=CAVEATS,
     )
@@ -52,7 +55,7 @@ def _rng(results: Results, *words: str) -> np.random.Generator:
 
 def _ask(name: str, results: Results) -> Question:
     question = questions.QUESTIONS[name]
-    needed = question.cells(results)
+    needed = question.cells(results.spec)
     lacking = [cell.name for cell in needed if not results.complete(cell)]
     if lacking:
         text = f"these cells are not finished: {', '.join(lacking)}"
@@ -65,17 +68,35 @@ def _ask(name: str, results: Results) -> Question:
 
 
 def _shown(results: Results, model: str) -> list[tuple[str, Cell, np.ndarray]]:
-    """Key, cell and inputs of every curve of a model: adversarial inputs are those that succeed."""
+    """Key, cell and inputs of every curve of a model.
+
+    Adversarial inputs are those that succeed on what they were aimed at, then those that do not,
+    and by whether they fool a model that they were not aimed at.
+    """
     out = []
     for cell in results.run.cells:
-        if cell.model != model or not results.complete(cell):
+        if cell.model != model or not _readable(results, cell):
             continue
-        rows = np.ones(results.spec.data.inputs, dtype=bool)
-        if not cell.benign:
-            rows = results.success(cell)
-        if rows.sum() >= 2:
-            out.append((curve_key(cell.attack, cell.source), cell, rows))
+        everything = np.ones(results.spec.data.inputs, dtype=bool)
+        made = everything if cell.benign else results.success(cell)
+        subsets: dict[str | None, np.ndarray] = {None: made}
+        if cell.source is not None and cell.control_of is None:
+            fooled = results.fooled(cell)
+            subsets |= {"transferable": made & fooled, "non-transferable": made & ~fooled}
+        elif cell.control_of is None and not made.all():
+            subsets |= {"failed": ~made, "all": everything}
+        for subset, rows in subsets.items():
+            if rows.sum() >= 2:
+                out.append((curve_key(cell.attack, cell.source, subset), cell, rows))
     return out
+
+
+def _readable(results: Results, cell: Cell) -> bool:
+    """Whether a cell is finished, and those that say where its attack succeeded."""
+    if cell.benign:
+        return results.complete(cell)
+    attack = cell.control_of or cell.attack
+    return results.complete(cell, *(Cell(model, attack) for model in results.aimed(cell)))
 
 
 def _curves(results: Results, model: str) -> dict[str, dict[str, Curve]]:
@@ -128,10 +149,49 @@ def _effect(results: Results, model: str, a: np.ndarray, b: np.ndarray, key: str
     )
 
 
+def _transfers(results: Results) -> tuple[Transfer, ...]:
+    """How often inputs made on one model fool another, an attack or its control a matrix."""
+    out = []
+    for attack in results.spec.attacks:
+        if not attack.read_by:
+            continue
+        for name in (attack.id, NOISE + attack.id) if attack.control else (attack.id,):
+            cells = [c for c in results.run.cells if c.attack == name and _readable(results, c)]
+            source = tuple(dict.fromkeys(TOGETHER.join(results.aimed(c)) for c in cells))
+            models = tuple(m for m in results.spec.models if any(c.model == m for c in cells))
+            found = {(TOGETHER.join(results.aimed(c)), c.model): _rate(results, c) for c in cells}
+            nothing = (None, None, None, None)
+            columns = [
+                tuple(tuple(found.get((s, m), nothing)[k] for m in models) for s in source)
+                for k in range(4)
+            ]
+            if cells:
+                rate, low, high, n = columns
+                out.append(
+                    Transfer.model_validate(
+                        {"attack": name, "source": source, "model": models, "rate": rate,
+                         "low": low, "high": high, "n": n}
+                    )
+                )  # fmt: skip
+    return tuple(out)
+
+
+def _rate(results: Results, cell: Cell) -> tuple[float, float, float, int]:
+    """The share of inputs that fool the cell's model, of those that fooled their target.
+
+    On the model aimed at, and for noise, of all inputs.
+    """
+    hits = results.fooled(cell)
+    if cell.source is not None and cell.control_of is None:
+        hits = hits[results.success(cell)]
+    found = proportion(int(hits.sum()), len(hits))
+    return found.value, found.low, found.high, len(hits)
+
+
 def _attack_tables(results: Results) -> tuple[Table, ...]:
     rows: list[tuple[str | int | float | None, ...]] = []
     for cell in results.run.cells:
-        if cell.benign or not results.complete(cell):
+        if cell.benign or not _readable(results, cell):
             continue
         found = results.attacks(cell)
         fooled = found["success"].values.astype(bool)

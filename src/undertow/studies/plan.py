@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from undertow.store import BENIGN, Cell
-from undertow.studies.spec import StudySpec
+from undertow.studies.spec import AttackSpec, StudySpec
 
-__all__ = ["NOISE", "Unit", "cells_of", "exemplar_units", "shards_of", "units"]
+__all__ = ["NOISE", "TOGETHER", "Unit", "cells_of", "exemplar_units", "shards_of", "units"]
 
 NOISE: Final = "noise:"
 """Prefix of a control: ``noise:igsm`` is noise of the L2 norms that ``igsm`` reached."""
+TOGETHER: Final = "+"
+"""Joins the names of models that an ensemble attacks at once: ``deep_conv+vgg_like``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Unit:
     """One piece of work, by names and numbers alone, so that it can travel between processes.
 
     Args:
-        source: the model aimed at.
+        source: the model aimed at; of an ensemble, all of them, joined by ``+``.
         attack: the attack's id in the spec, or ``"benign"``.
         shard: its number among its cell's shards, or ``"exemplar:INDEX"``.
         start: first input of the shard.
@@ -40,11 +42,12 @@ class Unit:
     cells: tuple[Cell, ...]
 
 
-def _cells(spec: StudySpec, source: str, attack: str, *, control: bool) -> tuple[Cell, ...]:
-    readers = spec.models if spec.transfer else (source,)
-    names = (attack, NOISE + attack) if control else (attack,)
+def _cells(spec: StudySpec, aimed: tuple[str, ...], attack: AttackSpec) -> tuple[Cell, ...]:
+    """The cells that one attack on one model (an ensemble: on several at once) fills."""
+    readers = [model for model in spec.models if model in (*aimed, *attack.read_by)]
+    names = (attack.id, NOISE + attack.id) if attack.control else (attack.id,)
     return tuple(
-        Cell(model, name, None if model == source else source)
+        Cell(model, name, None if model in aimed else TOGETHER.join(aimed))
         for model in readers
         for name in names
     )
@@ -55,9 +58,9 @@ def cells_of(spec: StudySpec) -> tuple[Cell, ...]:
     cells = [Cell(model, BENIGN) for model in spec.models]
     if spec.follow_only:
         return tuple(cells)
-    for model in spec.models:
-        for attack in spec.attacks:
-            cells += _cells(spec, model, attack.id, control=attack.control)
+    for attack in spec.attacks:
+        for aimed in spec.aims(attack):
+            cells += _cells(spec, aimed, attack)
     return tuple(cells)
 
 
@@ -80,16 +83,16 @@ def units(spec: StudySpec) -> tuple[Unit, ...]:
     if spec.follow_only:
         return tuple(benign)
     attacked = [
-        Unit(model, attack.id, *shard, _cells(spec, model, attack.id, control=attack.control))
-        for model in spec.models
+        Unit(TOGETHER.join(aimed), attack.id, *shard, _cells(spec, aimed, attack))
         for attack in spec.attacks
+        for aimed in spec.aims(attack)
         for shard in shards_of(spec)
     ]
     return (*benign, *attacked)
 
 
 def exemplar_units(spec: StudySpec) -> tuple[Unit, ...]:
-    """One unit for every input that is followed through its iterates, on each model."""
+    """One unit for every input that is followed through its iterates, on each such model."""
     attack = spec.traced
     if attack is None:
         return ()
@@ -98,6 +101,6 @@ def exemplar_units(spec: StudySpec) -> tuple[Unit, ...]:
             model, attack, f"exemplar:{place}", place, place + 1,
             (Cell(model, attack), Cell(model, NOISE + attack)),
         )
-        for model in spec.models
+        for model in spec.followed
         for place in range(min(spec.exemplars, spec.data.inputs))
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -127,11 +128,37 @@ class Results:
         """Success, distances and answers of every input of a cell."""
         return self._load("attacks", cell)
 
+    def fooled(self, cell: Cell) -> NDArray[np.bool_]:
+        """Which inputs the cell's model gets wrong, (sample,)."""
+        fooled: NDArray[np.bool_] = self._load("attacks", cell)["success"].values.astype(bool)
+        return fooled
+
     def success(self, cell: Cell) -> NDArray[np.bool_]:
-        """Which inputs the attack succeeded on; a control has those of its attack."""
-        aimed = Cell(cell.model, cell.control_of, cell.source) if cell.control_of else cell
-        success: NDArray[np.bool_] = self._load("attacks", aimed)["success"].values.astype(bool)
-        return success
+        """Which inputs the attack succeeded on, on all that it was aimed at, (sample,).
+
+        A control has those of its attack.
+        """
+        attack = cell.control_of or cell.attack
+        aimed = self.aimed(cell)
+        hits = [self.fooled(Cell(model, attack)) for model in aimed]
+        return np.asarray(np.logical_and.reduce(hits))
+
+    def aimed(self, cell: Cell) -> tuple[str, ...]:
+        """The models that a cell's attack was aimed at, all at once."""
+        attack = self.spec.attack(cell.control_of or cell.attack)
+        return self.spec.aims(attack)[0] if attack.ensemble else (cell.source or cell.model,)
+
+    def difference(self, cell: Cell, profiles: Sequence[str] = PROFILES) -> Array:
+        """How far each input's IPs are from its benign ones, in benign s.d., (sample,)."""
+        benign = Cell(cell.model, BENIGN)
+        parts = [
+            overall_difference(
+                self.profile(cell, p), self.profile(benign, p), self.benign_std(cell.model, p)
+            )
+            for p in profiles
+        ]
+        difference: Array = np.linalg.norm(np.stack(parts), axis=0)
+        return difference
 
     def benign_std(self, model: str, profile: str) -> Array:
         """Standard deviation over benign inputs, (tap,): the unit of differences."""

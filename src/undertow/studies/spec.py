@@ -35,6 +35,9 @@ class AttackSpec(_Strict):
             is ``easiest`` where an attack needs a target.
         match_l2: find the strength at which the mean L2 distance of successful inputs is this.
         control: whether to add the noise cell of the same L2 norm, input by input.
+        models: those it is aimed at, one after the other (``ensemble``: all of them at once); all
+            models of the study where none is named.
+        read_by: models that read its inputs, too, whichever model these are aimed at.
         label: what cells and figures call it, where one attack stands twice.
     """
 
@@ -43,12 +46,19 @@ class AttackSpec(_Strict):
     target: Literal["untargeted", "easiest", "least_likely", "second"] | int | None = None
     match_l2: Annotated[float, Field(gt=0)] | None = None
     control: bool = True
+    models: tuple[str, ...] = ()
+    read_by: tuple[str, ...] = ()
     label: str | None = None
 
     @property
     def id(self) -> str:
         """What cells call it."""
         return self.label or self.name
+
+    @property
+    def ensemble(self) -> bool:
+        """Whether it is aimed at several models at once."""
+        return self.name == "ensemble"
 
 
 class DataSpec(_Strict):
@@ -76,7 +86,8 @@ class StudySpec(_Strict):
     Args:
         name: its name, shown in reports.
         models: model names, as ``load_model`` takes them.
-        attacks: the attacks; each runs on each model.
+        compressed: which of them is a compression of which other: ``{original: compressed}``.
+        attacks: the attacks; each runs on each model, or on those that it names.
         data: the inputs.
         taps: names or globs of modules; empty for the automatic choice.
         estimator: a mutual information estimator.
@@ -87,9 +98,9 @@ class StudySpec(_Strict):
         exemplars: how many inputs get every iterate recorded and measured, for the attack named
             by ``exemplar_attack``.
         exemplar_attack: the attack whose iterates Q1 follows; the first one by default.
+        exemplar_models: the models on which it is followed; the first it is aimed at by default.
         follow_only: measure benign inputs and exemplars, but attack no others.
         matrices: for how many exemplars the S and T matrices are kept.
-        transfer: whether every model also reads the inputs aimed at the other models.
         questions: which questions to answer.
         shard: inputs a shard, the unit of work and of resuming.
         seed: the one seed from which every draw is derived.
@@ -97,6 +108,7 @@ class StudySpec(_Strict):
 
     name: str
     models: Annotated[tuple[str, ...], Field(min_length=1)] = ("good_init",)
+    compressed: dict[str, str] = {}
     attacks: tuple[AttackSpec, ...]
     data: DataSpec = DataSpec()
     taps: tuple[str, ...] = ()
@@ -107,9 +119,9 @@ class StudySpec(_Strict):
     readers: Annotated[int, Field(ge=0)] = 2000
     exemplars: Annotated[int, Field(ge=0)] = 12
     exemplar_attack: str | None = None
+    exemplar_models: tuple[str, ...] = ()
     follow_only: bool = False
     matrices: Annotated[int, Field(ge=0)] = 1
-    transfer: bool = False
     questions: tuple[str, ...] = ("q1", "q2")
     shard: Count = 25
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -120,28 +132,75 @@ class StudySpec(_Strict):
         twice = sorted({i for i in ids if ids.count(i) > 1})
         if twice:
             raise ValueError(f"attacks '{', '.join(twice)}' stand twice; give each its own label")
-        if self.exemplar_attack is not None and self.exemplar_attack not in ids:
+        single = [attack.id for attack in self.attacks if not attack.ensemble]
+        if self.exemplar_attack is not None and self.exemplar_attack not in single:
             raise ValueError(
-                f"exemplar_attack '{self.exemplar_attack}' is not among the attacks "
-                f"(allowed: {', '.join(ids)})"
+                f"exemplar_attack '{self.exemplar_attack}' is not among the attacks on one model "
+                f"(allowed: {', '.join(single)})"
             )
         if len(set(self.models)) < len(self.models):
             raise ValueError("a model stands twice in models")
+        self._check_models()
         if self.cross_check == self.estimator:
             raise ValueError(f"cross_check is the estimator itself ('{self.estimator}')")
         return self
 
+    def _check_models(self) -> None:
+        """Every model that is named somewhere must be among the models."""
+        places = {f"attack '{a.id}', models": a.models for a in self.attacks}
+        places |= {f"attack '{a.id}', read_by": a.read_by for a in self.attacks}
+        places |= {"compressed": (*self.compressed, *self.compressed.values())}
+        places |= {"exemplar_models": self.exemplar_models}
+        for place, named in places.items():
+            if strange := [model for model in named if model not in self.models]:
+                raise ValueError(
+                    f"{place}: '{strange[0]}' is not among the models "
+                    f"(allowed: {', '.join(self.models)})"
+                )
+        for attack in self.attacks:
+            if attack.ensemble and len(self.aims(attack)[0]) < 2:
+                raise ValueError(f"attack '{attack.id}' needs two models or more")
+        if self.traced is not None:
+            aimed = [models[0] for models in self.aims(self.attack(self.traced))]
+            if strange := [model for model in self.exemplar_models if model not in aimed]:
+                raise ValueError(
+                    f"exemplar_models: '{self.traced}' is not aimed at '{strange[0]}' "
+                    f"(allowed: {', '.join(aimed)})"
+                )
+
+    def attack(self, name: str) -> AttackSpec:
+        """The attack that cells call so."""
+        return next(attack for attack in self.attacks if attack.id == name)
+
+    def aims(self, attack: AttackSpec) -> tuple[tuple[str, ...], ...]:
+        """What an attack is aimed at, run by run: the models that are attacked at once."""
+        models = attack.models or self.models
+        return (models,) if attack.ensemble else tuple((model,) for model in models)
+
+    def attacks_on(self, model: str) -> tuple[AttackSpec, ...]:
+        """The attacks that are aimed at this model alone."""
+        return tuple(a for a in self.attacks if (model,) in self.aims(a))
+
     @property
     def traced(self) -> str | None:
         """The attack whose iterates are followed; ``None`` where there is none."""
-        return self.exemplar_attack or (self.attacks[0].id if self.attacks else None)
+        single = [attack.id for attack in self.attacks if not attack.ensemble]
+        return self.exemplar_attack or (single[0] if single else None)
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The models on which iterates are followed."""
+        if self.traced is None:
+            return ()
+        return self.exemplar_models or self.aims(self.attack(self.traced))[0]
 
     def check_names(self) -> None:
         """Look every name up in its registry.
 
         Raises:
             UnknownName: with the nearest and all allowed names.
-            BadInput: for settings that an attack does not take.
+            BadInput: for settings that an attack does not take, or a question that this study
+                cannot answer.
         """
         from undertow.attacks import ATTACKS, make
         from undertow.data import DATASETS
@@ -160,7 +219,7 @@ class StudySpec(_Strict):
         for estimator in filter(None, (self.estimator, self.cross_check)):
             ESTIMATORS.entry(estimator)
         for question in self.questions:
-            QUESTIONS.entry(question)
+            QUESTIONS[question].cells(self)
 
     def plain(self) -> dict[str, Any]:
         """The spec as numbers and words, ready for YAML and JSON."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from undertow.data import ImageSet
 from undertow.errors import BadInput
 from undertow.progress import Progress
 from undertow.seeds import derive
+from undertow.studies.plan import TOGETHER
 from undertow.studies.spec import AttackSpec, StudySpec
 from undertow.types import Images, Labels
 
@@ -33,7 +34,7 @@ def settle(
     device: str,
     progress: Progress,
 ) -> Strengths:
-    """The settings of every attack on every model, and what matching reached.
+    """The settings of every attack on what it is aimed at, and what matching reached.
 
     Args:
         spec: the study.
@@ -43,24 +44,35 @@ def settle(
         device: where to compute.
         progress: told about every match.
     """
-    found: Strengths = {name: dict((known or {}).get(name, {})) for name in models}
-    lacking = [(m, a) for m in models for a in spec.attacks if a.id not in found[m]]
+    found: Strengths = {source: dict(attacks) for source, attacks in (known or {}).items()}
+    lacking = [
+        (TOGETHER.join(aimed), aimed, attack)
+        for attack in spec.attacks
+        for aimed in spec.aims(attack)
+        if attack.id not in found.get(TOGETHER.join(aimed), {})
+    ]
     with progress("Matching magnitudes", len(lacking), "attacks") as advance:
-        for name, attack in lacking:
-            found[name][attack.id] = _one(spec, attack, models[name], held_out, device)
-            advance(1, f"{name} {attack.id}")
+        for source, aimed, attack in lacking:
+            chosen = [models[name] for name in aimed]
+            found.setdefault(source, {})[attack.id] = _one(spec, attack, chosen, held_out, device)
+            advance(1, f"{source} {attack.id}")
     return found
 
 
 def _one(
-    spec: StudySpec, attack: AttackSpec, model: nn.Module, held_out: ImageSet, device: str
+    spec: StudySpec,
+    attack: AttackSpec,
+    models: Sequence[nn.Module],
+    held_out: ImageSet,
+    device: str,
 ) -> dict[str, Any]:
     given = make(attack.name, **attack.settings)
     if attack.match_l2 is None:
         return {"settings": settings_of(given)}
-    x, y = _calibration(spec, model, held_out, device)
+    x, y = _calibration(spec, models, held_out, device)
     matched = match_strength(
-        given, model, x, y, l2=attack.match_l2, target=attack.target,
+        given, models if attack.ensemble else models[0], x, y,
+        l2=attack.match_l2, target=attack.target,
         seed=derive(spec.seed, "strength", attack.id),
     )  # fmt: skip
     return {
@@ -73,15 +85,16 @@ def _one(
 
 
 def _calibration(
-    spec: StudySpec, model: nn.Module, held_out: ImageSet, device: str
+    spec: StudySpec, models: Sequence[nn.Module], held_out: ImageSet, device: str
 ) -> tuple[Images, Labels]:
-    """Inputs that the model classifies correctly, as those that the study measures."""
+    """Inputs that the models classify correctly, as those that the study measures."""
     rng = np.random.default_rng(derive(spec.seed, "strength"))
     rows = rng.permutation(len(held_out))[: 2 * CALIBRATION]
     x, y = held_out[rows]
     x, y = x.to(device), y.to(device)
     with torch.no_grad():
-        right = model(x).argmax(dim=1) == y
+        answers = torch.stack([model(x).argmax(dim=1) for model in models])
+    right = (answers == y).all(dim=0)
     if not right.any():
         raise BadInput(f"magnitudes cannot be matched: the model gets all of {len(y)} inputs wrong")
     return x[right][:CALIBRATION], y[right][:CALIBRATION]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,18 +75,22 @@ class Workshop:
         return Batch(index=index, x=x.to(self.device), y=y.to(self.device), seed=self.spec.seed)
 
     def _attack(self, unit: Unit) -> tuple[AttackSpec, Attack]:
-        spec = next(a for a in self.spec.attacks if a.id == unit.attack)
+        spec = self.spec.attack(unit.attack)
         settings = self.strengths[unit.source][unit.attack]["settings"]
         return spec, make(spec.name, **settings)
 
     def fill(self, unit: Unit) -> Filled:
         """The datasets of one shard."""
-        names = {cell.model for cell in unit.cells} | {unit.source}
-        probes = {name: self.probe(name) for name in names}
+        readers = [cell.model for cell in unit.cells]
         if unit.attack == BENIGN:
-            return fill(unit, self._batch(unit), probes, None, None)
+            return fill(unit, self._batch(unit), self._probed(readers), (), None, None)
         spec, attack = self._attack(unit)
-        return fill(unit, self._batch(unit), probes, attack, spec.target)
+        aimed = self.spec.aims(spec)[0] if spec.ensemble else (unit.source,)
+        probes = self._probed([*readers, *aimed])
+        return fill(unit, self._batch(unit), probes, aimed, attack, spec.target)
+
+    def _probed(self, names: Iterable[str]) -> dict[str, Probe]:
+        return {name: self.probe(name) for name in dict.fromkeys(names)}
 
     def follow(self, unit: Unit, benign_std: Mapping[str, NDArray[Any]]) -> dict[Cell, xr.Dataset]:
         """One input through every iterate, and its noise control."""

@@ -12,6 +12,7 @@ import numpy as np
 from undertow import store
 from undertow.registry import Registry
 from undertow.studies.results import Results
+from undertow.studies.spec import StudySpec
 
 __all__ = ["QUESTIONS", "Question"]
 
@@ -22,8 +23,12 @@ class Question(Protocol):
     id: str
     words: str
 
-    def cells(self, results: Results) -> tuple[store.Cell, ...]:
-        """The cells that must be finished before it can be answered."""
+    def cells(self, spec: StudySpec) -> tuple[store.Cell, ...]:
+        """The cells that must be finished before it can be answered.
+
+        Raises:
+            BadInput: if a study like this cannot answer it; says what it needs.
+        """
         ...
 
     def claims(self, results: Results, rng: np.random.Generator) -> tuple[store.Claim, ...]:
@@ -36,3 +41,12 @@ QUESTIONS.add(
     "q1", "undertow.studies.questions.q1:Q1", "How does an attack shift the flow, step by step?"
 )
 QUESTIONS.add("q2", "undertow.studies.questions.q2:Q2", "How do attacks differ in their flows?")
+QUESTIONS.add(
+    "q3", "undertow.studies.questions.q3:Q3", "How does an adaptive attack get around a defence?"
+)
+QUESTIONS.add(
+    "q4", "undertow.studies.questions.q4:Q4", "Is a model more vulnerable than its compression?"
+)
+QUESTIONS.add(
+    "q5", "undertow.studies.questions.q5:Q5", "How do transferable inputs differ from others?"
+)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from undertow.axes import PROFILES
+from undertow.errors import BadInput
 from undertow.store import BENIGN, Cell, Claim, Control, Number
 from undertow.store.answers import Verdict
 from undertow.studies.plan import NOISE
@@ -21,6 +22,7 @@ from undertow.studies.questions.verdicts import (
     strongest,
 )
 from undertow.studies.results import Followed, Results
+from undertow.studies.spec import StudySpec
 from undertow.studies.statistics import Comparison, Interval, bootstrap, compare
 
 __all__ = ["Q1", "deviation", "growth"]
@@ -51,16 +53,16 @@ class _Q1:
     id: str = "q1"
     words: str = "How are adversarial inputs crafted to trigger networks to misbehave?"
 
-    def cells(self, results: Results) -> tuple[Cell, ...]:
-        attack = results.traced
-        return tuple(
-            Cell(m, a) for m in results.spec.models for a in (BENIGN, attack, NOISE + attack)
-        )
+    def cells(self, spec: StudySpec) -> tuple[Cell, ...]:
+        attack = spec.traced
+        if attack is None or not spec.attack(attack).control:
+            raise BadInput("Q1 needs an attack to follow, with its control")
+        return tuple(Cell(m, a) for m in spec.followed for a in (BENIGN, attack, NOISE + attack))
 
     def claims(self, results: Results, rng: np.random.Generator) -> tuple[Claim, ...]:
         return tuple(
             claim
-            for model in results.spec.models
+            for model in results.spec.followed
             for claim in (
                 _deviates(results, model, rng),
                 _grows(results, model, rng),

@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from undertow.axes import PROFILES
+from undertow.errors import BadInput
 from undertow.store import BENIGN, Cell, Claim, Control, Number
 from undertow.store.answers import Verdict
 from undertow.studies.plan import NOISE
@@ -21,6 +22,7 @@ from undertow.studies.questions.verdicts import (
     strongest,
 )
 from undertow.studies.results import Results
+from undertow.studies.spec import StudySpec
 from undertow.studies.statistics import Comparison, bootstrap, compare
 
 __all__ = ["Q2", "between"]
@@ -56,15 +58,20 @@ class _Q2:
         "mechanisms?"
     )
 
-    def cells(self, results: Results) -> tuple[Cell, ...]:
-        attacks = [a.id for a in results.spec.attacks]
-        controls = [NOISE + a.id for a in results.spec.attacks if a.control]
-        return tuple(Cell(m, a) for m in results.spec.models for a in (BENIGN, *attacks, *controls))
+    def cells(self, spec: StudySpec) -> tuple[Cell, ...]:
+        cells: list[Cell] = []
+        for model in _models(spec):
+            attacks = spec.attacks_on(model)
+            names = [a.id for a in attacks] + [NOISE + a.id for a in attacks if a.control]
+            cells += [Cell(model, name) for name in (BENIGN, *names)]
+        if not cells:
+            raise BadInput("Q2 needs an attack")
+        return tuple(cells)
 
     def claims(self, results: Results, rng: np.random.Generator) -> tuple[Claim, ...]:
         out = []
-        for model in results.spec.models:
-            if len(results.spec.attacks) > 1:
+        for model in _models(results.spec):
+            if len(results.spec.attacks_on(model)) > 1:
                 out.append(_attacks_differ(results, model, rng))
             out.append(_noise_differs(results, model, rng))
             if results.spec.readers:
@@ -75,8 +82,18 @@ class _Q2:
 Q2 = _Q2()
 
 
+def _models(spec: StudySpec) -> tuple[str, ...]:
+    """Models that different attacks are aimed at; variants of one attack are another question.
+
+    Where there is none, every model that is attacked at all.
+    """
+    kinds = {m: {a.name for a in spec.attacks_on(m)} for m in spec.models}
+    several = tuple(model for model, names in kinds.items() if len(names) > 1)
+    return several or tuple(model for model, names in kinds.items() if names)
+
+
 def _attacks_differ(results: Results, model: str, rng: np.random.Generator) -> Claim:
-    pairs = list(combinations([a.id for a in results.spec.attacks], 2))
+    pairs = list(combinations([a.id for a in results.spec.attacks_on(model)], 2))
     verdicts: list[Verdict] = []
     numbers: list[Number] = []
     for estimator in results.estimators:
@@ -114,7 +131,7 @@ def _apart(
 ) -> Control | None:
     """How far the attacks' own noise controls are apart: what their norms alone explain."""
     numbers = []
-    controlled = {a.id for a in results.spec.attacks if a.control}
+    controlled = {a.id for a in results.spec.attacks_on(model) if a.control}
     for one, other in pairs:
         if {one, other} <= controlled:
             found = between(results, Cell(model, NOISE + one), Cell(model, NOISE + other), rng)
@@ -138,7 +155,7 @@ def _noise_differs(results: Results, model: str, rng: np.random.Generator) -> Cl
     for estimator in results.estimators:
         seen = results.under(estimator)
         beyond, none = [], []
-        for attack in (a.id for a in results.spec.attacks if a.control):
+        for attack in (a.id for a in results.spec.attacks_on(model) if a.control):
             found = between(seen, Cell(model, attack), Cell(model, NOISE + attack), rng)
             if found is None:
                 continue
@@ -165,7 +182,7 @@ def _noise_differs(results: Results, model: str, rng: np.random.Generator) -> Cl
 
 def _takeover(results: Results, model: str, rng: np.random.Generator) -> Claim:
     numbers, low, high = [], [], []
-    for attack in results.spec.attacks:
+    for attack in results.spec.attacks_on(model):
         cell = Cell(model, attack.id)
         rows = results.success(cell)
         # Where no tap is taken over for good, only the last layer turns the answer: depth 1.

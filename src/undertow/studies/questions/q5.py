@@ -1,0 +1,274 @@
+"""Q5: how are transferable adversarial inputs different from non-transferable ones?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from undertow.errors import BadInput
+from undertow.store import Cell, Claim, Control, Number
+from undertow.store.answers import Verdict
+from undertow.studies.plan import NOISE, cells_of
+from undertow.studies.questions.crossing import crossed, needed, of, transfers
+from undertow.studies.questions.paired import (
+    as_control,
+    percent,
+    rate,
+    resampled,
+    show,
+    under_all,
+)
+from undertow.studies.questions.verdicts import agree, number, sided
+from undertow.studies.results import Results
+from undertow.studies.spec import StudySpec
+from undertow.studies.statistics import Interval, bootstrap
+
+__all__ = ["Q5"]
+
+NEGLIGIBLE: Final = 0.05
+"""A rate of transfer below which inputs are called not transferable."""
+NAMED: Final = "deep_conv"
+"""The model on which the paper's JSMA makes no transferable inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Models of different kinds, the attack that crosses them, and ensembles of them."""
+
+    models: tuple[str, ...]
+    attack: str
+    ensembles: tuple[str, ...]
+
+    def cell(self, model: str, source: str, *, noise: bool = False) -> Cell:
+        return of(model, self.attack, source, noise=noise)
+
+    @property
+    def crossings(self) -> tuple[tuple[str, str], ...]:
+        """(model that reads, model aimed at), the two being different."""
+        return tuple((m, s) for m in self.models for s in self.models if m != s)
+
+
+def _case(spec: StudySpec) -> _Case:
+    """The models that an ensemble attack is aimed at; without one, all that are no compression."""
+    ensembles = [a for a in spec.attacks if a.ensemble]
+    if ensembles:
+        models = max((spec.aims(a)[0] for a in ensembles), key=len)
+    else:
+        models = tuple(m for m in spec.models if m not in spec.compressed.values())
+    attack = crossed(spec, models)
+    if attack is None:
+        raise BadInput(
+            "Q5 needs two models or more, and an attack with models and read_by all of them, with its "
+            "control"
+        )
+    inside = [a.id for a in ensembles if set(spec.aims(a)[0]) <= set(models) and a.control]
+    return _Case(models, attack, tuple(inside))
+
+
+def _ensemble_cells(spec: StudySpec, case: _Case) -> tuple[Cell, ...]:
+    names = [n for e in case.ensembles for n in (e, NOISE + e)]
+    return tuple(c for c in cells_of(spec) if c.attack in names and c.model in case.models)
+
+
+@dataclass(frozen=True, slots=True)
+class _Q5:
+    id: str = "q5"
+    words: str = "How are transferable adversarial inputs different from non-transferable ones?"
+
+    def cells(self, spec: StudySpec) -> tuple[Cell, ...]:
+        case = _case(spec)
+        return (*needed(case.attack, case.models), *_ensemble_cells(spec, case))
+
+    def claims(self, results: Results, rng: np.random.Generator) -> tuple[Claim, ...]:
+        case = _case(results.spec)
+        out = [_aimed_further(results, case, rng), _transferable_further(results, case, rng)]
+        if NAMED in case.models:
+            out.append(_none_from(results, case, NAMED))
+        whole = [e for e in case.ensembles if set(results.spec.attack(e).models) == set(case.models)]
+        out += [_together(results, case, e, rng) for e in whole]
+        out += [
+            _unseen(results, case, cell, rng)
+            for cell in _ensemble_cells(results.spec, case)
+            if cell.source is not None and cell.control_of is None
+        ]
+        return tuple(out)
+
+
+Q5 = _Q5()
+
+
+def _aimed_further(results: Results, case: _Case, rng: np.random.Generator) -> Claim:
+    rows = np.logical_and.reduce([results.success(case.cell(m, m)) for m in case.models])
+
+    def gap(seen: Results, model: str, *, noise: bool = False) -> np.ndarray:
+        here, *others = (
+            seen.difference(case.cell(model, source, noise=noise), ("oip",))[rows]
+            for source in (model, *(s for s in case.models if s != model))
+        )
+        return np.asarray(here - np.mean(others, axis=0))
+
+    verdicts: list[Verdict] = []
+    numbers: list[Number] = []
+    for model in case.models:
+        verdict, effects = under_all(
+            results, f"{model}: aimed at it − at another", partial(gap, model=model), rng
+        )
+        verdicts.append(verdict)
+        numbers += effects
+    main = numbers[:: len(results.estimators)]
+    noise = np.mean([gap(results, m, noise=True) for m in case.models], axis=0)
+    return Claim(
+        claim="The OIPs of adversarial inputs deviate further from benign on the model that they "
+        "are aimed at than on another one.",
+        verdict=agree(verdicts),
+        sentence=f"{case.attack} inputs aimed at the model that infers against those aimed at "
+        "another: " + ", ".join(
+            f"{show(x)} d_z on {m}" for m, x in zip(case.models, main, strict=True)
+        ) + f" (n = {main[0].n}).",
+        numbers=tuple(numbers),
+        control=as_control(
+            "Noise of the norms of the one and of the others, over all models: {}.",
+            "noise: aimed at it − at another", noise, rng,
+        ),
+    )  # fmt: skip
+
+
+def _split_gap(
+    results: Results, case: _Case, rng: np.random.Generator, *, noise: bool = False
+) -> tuple[Interval, int, int]:
+    """Mean OIP shift of transferable minus that of non-transferable inputs.
+
+    Within each pair of models, and averaged over the pairs that have both kinds, since pairs differ
+    in how far they shift and in how much they transfer.
+    """
+    pairs = []
+    for model, source in case.crossings:
+        aimed = case.cell(model, source)
+        shift = results.difference(case.cell(model, source, noise=noise), ("oip",))
+        pairs.append((shift, results.fooled(aimed), results.success(aimed)))
+
+    def gap(rows: np.ndarray) -> float:
+        gaps = []
+        for shift, fooled, made in pairs:
+            yes, no = (shift[rows][made[rows] & (fooled[rows] == kind)] for kind in (True, False))
+            if len(yes) and len(no):
+                gaps.append(yes.mean() - no.mean())
+        return float(np.mean(gaps)) if gaps else float("nan")
+
+    yes = sum(int((f & m).sum()) for _, f, m in pairs)
+    no = sum(int((~f & m).sum()) for _, f, m in pairs)
+    return resampled(gap, results.spec.data.inputs, rng), yes, no
+
+
+def _transferable_further(results: Results, case: _Case, rng: np.random.Generator) -> Claim:
+    verdicts: list[Verdict] = []
+    numbers: list[Number] = []
+    for estimator in results.estimators:
+        found, yes, no = _split_gap(results.under(estimator), case, rng)
+        # An interval from a handful of transferable inputs would look surer than it is.
+        verdicts.append(sided(found) if min(yes, no) >= 10 else "inconclusive")
+        name = f"transferable − non-transferable, {estimator}"
+        numbers.append(number(name, found, unit="benign s.d.", n=yes + no))
+    noise, _, _ = _split_gap(results, case, rng, noise=True)
+    control = number("noise: on the same inputs", noise, unit="benign s.d.", n=yes + no)
+    return Claim(
+        claim="The OIPs of transferable inputs deviate further from benign than those of "
+        "non-transferable ones.",
+        verdict=agree(verdicts),
+        sentence=f"On a model that they were not aimed at, {yes} transferable {case.attack} inputs "
+        f"shift the OIP further than {no} non-transferable ones by {show(numbers[0])} benign "
+        "standard deviations.",
+        numbers=tuple(numbers),
+        control=Control(
+            sentence=f"Noise of the same norms on the same inputs: {show(control)}; what is left "
+            "there is a property of the inputs, not of the attack.",
+            numbers=(control,),
+        ),
+    )
+
+
+def _none_from(results: Results, case: _Case, source: str) -> Claim:
+    readers = [m for m in case.models if m != source]
+    rates = [rate(f"{source} to {m}", transfers(results, case.cell(m, source))) for m in readers]
+    noise = [
+        rate(f"noise: {source} to {m}", results.fooled(case.cell(m, source, noise=True)))
+        for m in readers
+    ]  # fmt: skip
+    highest = max(x.high if x.high is not None else 1.0 for x in rates)
+    lowest = max(x.low or 0.0 for x in rates)
+    return Claim(
+        claim=f"JSMA yields no transferable inputs from {source}.",
+        verdict="supported" if highest < NEGLIGIBLE
+        else "contradicted" if lowest > NEGLIGIBLE else "inconclusive",
+        sentence=f"Of the {case.attack} inputs made on {source}, "
+        + " and ".join(f"{percent(x)} fool {m}" for x, m in zip(rates, readers, strict=True))
+        + f"; under {100 * NEGLIGIBLE:.0f} % would count as none.",
+        numbers=tuple(rates),
+        control=Control(
+            sentence="Noise of the same norms fools "
+            + " and ".join(f"{m} on {percent(x)}" for x, m in zip(noise, readers, strict=True))
+            + ".",
+            numbers=tuple(noise),
+        ),
+    )  # fmt: skip
+
+
+def _fools_all(results: Results, case: _Case, source: str, *, noise: bool = False) -> np.ndarray:
+    hits = [results.fooled(case.cell(m, source, noise=noise)) for m in case.models]
+    return np.asarray(np.logical_and.reduce(hits))
+
+
+def _together(results: Results, case: _Case, ensemble: str, rng: np.random.Generator) -> Claim:
+    all_at_once = results.success(Cell(case.models[0], ensemble))
+    single = {s: _fools_all(results, case, s) for s in case.models}
+    gap = bootstrap(all_at_once - np.mean(list(single.values()), axis=0), rng=rng)
+    rates = (
+        rate(f"fool all models, {ensemble}", all_at_once),
+        *(rate(f"fool all models, {case.attack} on {s}", hits) for s, hits in single.items()),
+    )
+    noisy = [results.fooled(Cell(m, NOISE + ensemble)) for m in case.models]
+    noise = rate("noise: fools all models", np.logical_and.reduce(noisy))
+    return Claim(
+        claim="Attacking the models together yields transferable inputs.",
+        verdict=sided(gap),
+        sentence=f"{percent(rates[0])} of the {ensemble} inputs fool all of "
+        f"{', '.join(case.models)}; of the {case.attack} inputs made on one of them "
+        + ", ".join(f"{percent(x)} ({s})" for s, x in zip(single, rates[1:], strict=True)) + ".",
+        numbers=(number("ensemble − one model", gap, unit="share", n=len(all_at_once)), *rates),
+        control=Control(
+            sentence=f"Noise of the ensemble's norm fools all of them on {percent(noise)}.",
+            numbers=(noise,),
+        ),
+    )  # fmt: skip
+
+
+def _unseen(results: Results, case: _Case, cell: Cell, rng: np.random.Generator) -> Claim:
+    """Whether an ensemble's inputs transfer to a model that was not among its members."""
+    made = results.success(cell)
+    ours = results.fooled(cell) & made
+    members = [m for m in results.aimed(cell) if m in case.models]
+    others = [results.fooled(case.cell(cell.model, m)) for m in members]
+    gap = bootstrap(ours - np.mean(others, axis=0), rng=rng)
+    rates = (
+        rate(f"{cell.attack} to {cell.model}", ours),
+        *(rate(f"{case.attack} on {m} to {cell.model}", h)
+          for m, h in zip(members, others, strict=True)),
+    )  # fmt: skip
+    noise = rate("noise", results.fooled(Cell(cell.model, NOISE + cell.attack, cell.source)))
+    return Claim(
+        claim="An ensemble's inputs transfer better than one model's to a model that was not among "
+        "its members (ours).",
+        verdict=sided(gap),
+        sentence=f"{cell.attack} on {' and '.join(members)} fools {cell.model} on "
+        f"{percent(rates[0])} of the inputs, {case.attack} on one of them on "
+        + " and ".join(f"{percent(x)} ({m})" for m, x in zip(members, rates[1:], strict=True))
+        + ".",
+        numbers=(number("ensemble − one model", gap, unit="share", n=len(ours)), *rates),
+        control=Control(
+            sentence=f"Noise of the ensemble's norm fools it on {percent(noise)}.",
+            numbers=(noise,),
+        ),
+    )
