@@ -200,7 +200,8 @@ def test_q5_compares_inputs_that_transfer_with_those_that_do_not() -> None:
 )
 def test_q5_looks_for_transfer_from_deep_conv(share: float, verdict: str) -> None:
     def hits(cell: Cell) -> np.ndarray:
-        return _only(share) if cell.source == "deep_conv" else _all(cell)
+        aimed = cell.source == "deep_conv" and cell.control_of is None
+        return _only(share) if aimed else _all(cell)
 
     claim = next(c for c in _ask("q5", lambda *_: 1.0, hits) if "deep_conv" in c.claim)
     assert claim.verdict == verdict

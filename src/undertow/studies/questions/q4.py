@@ -45,8 +45,8 @@ def _cases(spec: StudySpec) -> tuple[_Case, ...]:
             out.append(_Case(original, compressed, attack))
     if not out:
         raise BadInput(
-            "Q4 needs compressed: {MODEL: ITS COMPRESSION} and an attack with models and read_by both, "
-            "with its control"
+            "Q4 needs compressed: {MODEL: ITS COMPRESSION} and an attack on both, "
+            "read_by both, with its control"
         )
     return tuple(out)
 

@@ -12,7 +12,7 @@ from undertow.errors import BadInput
 from undertow.store import Cell, Claim, Control, Number
 from undertow.store.answers import Verdict
 from undertow.studies.plan import NOISE, cells_of
-from undertow.studies.questions.crossing import crossed, needed, of, transfers
+from undertow.studies.questions.crossing import crossed, needed, of
 from undertow.studies.questions.paired import (
     as_control,
     percent,
@@ -29,7 +29,7 @@ from undertow.studies.statistics import Interval, bootstrap
 __all__ = ["Q5"]
 
 NEGLIGIBLE: Final = 0.05
-"""A rate of transfer below which inputs are called not transferable."""
+"""Transfer that exceeds noise by less than this share is called none."""
 NAMED: Final = "deep_conv"
 """The model on which the paper's JSMA makes no transferable inputs."""
 
@@ -61,8 +61,8 @@ def _case(spec: StudySpec) -> _Case:
     attack = crossed(spec, models)
     if attack is None:
         raise BadInput(
-            "Q5 needs two models or more, and an attack with models and read_by all of them, with its "
-            "control"
+            "Q5 needs two models or more, and an attack on all of them, read_by all "
+            "of them, with its control"
         )
     inside = [a.id for a in ensembles if set(spec.aims(a)[0]) <= set(models) and a.control]
     return _Case(models, attack, tuple(inside))
@@ -86,8 +86,10 @@ class _Q5:
         case = _case(results.spec)
         out = [_aimed_further(results, case, rng), _transferable_further(results, case, rng)]
         if NAMED in case.models:
-            out.append(_none_from(results, case, NAMED))
-        whole = [e for e in case.ensembles if set(results.spec.attack(e).models) == set(case.models)]
+            out.append(_none_from(results, case, NAMED, rng))
+        whole = [
+            e for e in case.ensembles if set(results.spec.attack(e).models) == set(case.models)
+        ]
         out += [_together(results, case, e, rng) for e in whole]
         out += [
             _unseen(results, case, cell, rng)
@@ -190,28 +192,36 @@ def _transferable_further(results: Results, case: _Case, rng: np.random.Generato
     )
 
 
-def _none_from(results: Results, case: _Case, source: str) -> Claim:
+def _none_from(results: Results, case: _Case, source: str, rng: np.random.Generator) -> Claim:
     readers = [m for m in case.models if m != source]
-    rates = [rate(f"{source} to {m}", transfers(results, case.cell(m, source))) for m in readers]
-    noise = [
-        rate(f"noise: {source} to {m}", results.fooled(case.cell(m, source, noise=True)))
-        for m in readers
-    ]  # fmt: skip
-    highest = max(x.high if x.high is not None else 1.0 for x in rates)
-    lowest = max(x.low or 0.0 for x in rates)
+    made = results.success(case.cell(source, source))
+    hits = {m: results.fooled(case.cell(m, source))[made] for m in readers}
+    noisy = {m: results.fooled(case.cell(m, source, noise=True))[made] for m in readers}
+    rates = {m: rate(f"{source} to {m}", hits[m]) for m in readers}
+    noise = {m: rate(f"noise: {source} to {m}", noisy[m]) for m in readers}
+    excess = {m: bootstrap(hits[m].astype(float) - noisy[m], rng=rng) for m in readers}
     return Claim(
         claim=f"JSMA yields no transferable inputs from {source}.",
-        verdict="supported" if highest < NEGLIGIBLE
-        else "contradicted" if lowest > NEGLIGIBLE else "inconclusive",
+        verdict="supported" if all(x.high < NEGLIGIBLE for x in excess.values())
+        else "contradicted" if any(x.low > NEGLIGIBLE for x in excess.values())
+        else "inconclusive",
         sentence=f"Of the {case.attack} inputs made on {source}, "
-        + " and ".join(f"{percent(x)} fool {m}" for x, m in zip(rates, readers, strict=True))
-        + f"; under {100 * NEGLIGIBLE:.0f} % would count as none.",
-        numbers=tuple(rates),
+        + " and ".join(f"{percent(rates[m])} fool {m}" for m in readers)
+        + "; more than noise of the same norms by "
+        + " and ".join(
+            f"{100 * x.value:.0f} [{100 * x.low:.0f}, {100 * x.high:.0f}]" for x in excess.values()
+        )
+        + f" points, of which {100 * NEGLIGIBLE:.0f} count as none.",
+        numbers=(
+            *rates.values(),
+            *(number(f"{source} to {m}, beyond noise", x, unit="share", n=int(made.sum()))
+              for m, x in excess.items()),
+        ),
         control=Control(
             sentence="Noise of the same norms fools "
-            + " and ".join(f"{m} on {percent(x)}" for x, m in zip(noise, readers, strict=True))
-            + ".",
-            numbers=tuple(noise),
+            + " and ".join(f"{m} on {percent(x)}" for m, x in noise.items())
+            + " of the same inputs.",
+            numbers=tuple(noise.values()),
         ),
     )  # fmt: skip
 
