@@ -31,6 +31,8 @@ CAVEATS = (
     "IPs here are statements about one input: how far, across the positions of this image, a map's "
     "activation is told by the input's intensity or by a class's evidence. They are not Shannon's "
     "I(X;T) over a population.",
+    "Where the strongest tap is named, its effect is the largest of several and so a little "
+    "optimistic, and its interval is that tap's own; significance is adjusted over all taps.",
     "The Gaussian copula sees monotone dependence only; a verdict must hold under the binned "
     "estimator too, or it is called inconclusive.",
 )
