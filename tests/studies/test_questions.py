@@ -273,3 +273,16 @@ def test_an_ensemble_is_one_aim_and_its_members_read_it_as_aimed_at_them() -> No
     assert Cell("vgg_like", "two", "good_init+deep_conv") in cells
     assert Cell("vgg_like", NOISE + "two", "good_init+deep_conv") in cells
     assert Cell("vgg_like", "two") not in cells
+
+
+def test_much_further_needs_more_than_significance() -> None:
+    """A gap that is certain but small against its own spread does not support Q3's "much"."""
+    small = np.random.default_rng(5).normal(0.3, 1.0, N)
+
+    def shift(cell: Cell, _: str) -> np.ndarray:
+        return 3.0 + (small / TAPS**0.5 / 3**0.5 if cell.attack == "adaptive" else np.zeros(N))
+
+    claim = _ask("q3", shift, _all)[0]
+    assert (claim.numbers[0].low or 0) > 0
+    assert (claim.numbers[0].value or 0) < 0.5
+    assert claim.verdict == "inconclusive"

@@ -47,13 +47,19 @@ class Shift:
     verdict: Verdict
 
 
-def paired(name: str, difference: Array, rng: np.random.Generator) -> Shift | None:
-    """What a paired difference, (sample,), comes to; ``None`` for too few pairs."""
+def paired(
+    name: str, difference: Array, rng: np.random.Generator, *, least: float = 0.0
+) -> Shift | None:
+    """What a paired difference, (sample,), comes to; ``None`` for too few pairs.
+
+    Below the size ``least`` of the standardised effect the verdict is inconclusive.
+    """
     if len(difference) < FEWEST:
         return None
     found = compare(difference[:, None], np.zeros((len(difference), 1)), rng=rng)
     mean = Interval(float(found.mean[0]), float(found.low[0]), float(found.high[0]))
-    return Shift(effect(name, found, 0), mean, sided(mean))
+    large = abs(float(found.d_z[0])) >= least
+    return Shift(effect(name, found, 0), mean, sided(mean) if large else "inconclusive")
 
 
 def under_all(
@@ -61,6 +67,8 @@ def under_all(
     name: str,
     difference: Callable[[Results], Array],
     rng: np.random.Generator,
+    *,
+    least: float = 0.0,
 ) -> tuple[Verdict, tuple[Number, ...]]:
     """The verdict that holds under every estimator of the study, and each one's effect.
 
@@ -70,7 +78,7 @@ def under_all(
     found = []
     for estimator in results.estimators:
         values = difference(results.under(estimator))
-        shift = paired(f"{name}, {estimator}", values, rng)
+        shift = paired(f"{name}, {estimator}", values, rng, least=least)
         if shift is None:
             raise BadInput(f"{name}: {len(values)} pairs of inputs, {FEWEST} are needed")
         found.append(shift)

@@ -17,7 +17,7 @@ from undertow.studies.questions.paired import (
     show,
     under_all,
 )
-from undertow.studies.questions.verdicts import number, sided
+from undertow.studies.questions.verdicts import MEDIUM, number, sided
 from undertow.studies.results import Results
 from undertow.studies.spec import StudySpec
 from undertow.studies.statistics import bootstrap
@@ -92,7 +92,8 @@ def _further(results: Results, pair: _Pair, rng: np.random.Generator) -> Claim:
     def gap(seen: Results) -> np.ndarray:
         return seen.difference(pair.cell(pair.adaptive)) - seen.difference(pair.cell(pair.regular))
 
-    verdict, effects = under_all(results, f"{pair.adaptive} − {pair.regular}", gap, rng)
+    name = f"{pair.adaptive} − {pair.regular}"
+    verdict, effects = under_all(results, name, gap, rng, least=MEDIUM)
     sizes = means(
         {
             f"difference from benign, {attack}": results.difference(pair.cell(attack))
