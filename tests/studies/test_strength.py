@@ -30,3 +30,16 @@ def test_matched_attacks_reach_the_distance_on_the_study_inputs(tmp_path: Path) 
         found = run.attacks(Cell("digits_cnn", attack)).load()
         won = found["success"].values
         assert found["l2"].values[won].mean() == pytest.approx(3.0, rel=0.15)
+
+
+def test_a_strength_that_fools_nothing_is_kept_as_none(tmp_path: Path) -> None:
+    """C&W asked for a lead that no input can be given: matching says so, and the run goes on."""
+    attack = {"name": "cw", "match_l2": 40.0,
+              "settings": {"rounds": 1, "steps": 5, "constant": 1.0}}  # fmt: skip
+    spec = StudySpec(
+        name="hopeless", models=("digits_cnn",), data={"name": "digits", "inputs": 4},
+        attacks=(attack,), readers=0, exemplars=0, cross_check=None, questions=(), shard=4,
+    )  # type: ignore[arg-type]  # fmt: skip
+    strength = study(spec, out=tmp_path / "run").manifest["strengths"]["digits_cnn"]["cw"]
+    assert not strength["matched"]
+    assert any(probe["l2"] is None for probe in strength["tried"])

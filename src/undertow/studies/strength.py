@@ -79,9 +79,14 @@ def _one(
         "settings": settings_of(matched.attack),
         "matched": matched.matched,
         "asked": matched.asked,
-        "reached": dict(matched.reached),
-        "tried": [dict(probe) for probe in matched.table],
+        "reached": _plain(matched.reached),
+        "tried": [_plain(probe) for probe in matched.table],
     }
+
+
+def _plain(probe: Mapping[str, Any]) -> dict[str, float | None]:
+    """One strength that was tried; distances are ``None`` where no input was fooled."""
+    return {name: value if np.isfinite(value) else None for name, value in probe.items()}
 
 
 def _calibration(
