@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from inspect import getdoc
 from pathlib import Path
 from typing import Any
@@ -127,11 +128,27 @@ def models() -> str:
     return page()
 
 
+def results() -> str:
+    """The page of results, from what a run answered."""
+    return _beside("results").page()
+
+
+def _beside(name: str) -> Any:
+    """A module in this folder, wherever this one was started from."""
+    spec = spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "names.md": registries,
     "commands.md": commands,
     "run-directory.md": schema,
     "models.md": models,
+    "results.md": results,
 }
 
 

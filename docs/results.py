@@ -1,0 +1,138 @@
+"""Keep the answers of a run for the page of results.
+
+Usage: python docs/results.py RUN
+
+Copies what the page needs into ``docs/results/`` (answers and machine as JSON, figures as PNG);
+``docs/build.py`` makes ``docs/results.md`` of it, so every number there is one that a run printed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent / "results"
+ANSWERS = HERE / "answers.json"
+FIGURES = {"trajectory": 1, "aggregate": 3, "solid_dashed": 2, "takeover": 1, "transfer": 2}
+"""Which figures the page shows, and how many of each at most."""
+
+
+def keep(run_path: Path) -> None:
+    """Copy a finished run's answers and figures."""
+    from undertow.figures import FIGURES as KNOWN
+    from undertow.figures.print_ink import render
+    from undertow.store import open_run
+
+    run = open_run(run_path)
+    if run.answers is None or run.missing:
+        sys.exit(f"'{run_path}' is not finished")
+    HERE.mkdir(exist_ok=True)
+    for old in HERE.glob("*.png"):
+        old.unlink()
+    pictures = []
+    for name, most in FIGURES.items():
+        figure = KNOWN[name]
+        for number, choice in enumerate(figure.choices(run)[:most]):
+            data = figure.from_run(run, **choice)
+            file = f"{name}-{number}.png"
+            (HERE / file).write_bytes(_small(render(data, "png")))
+            pictures.append({"file": file, "title": data.title, "caption": data.caption})
+    manifest = run.manifest
+    kept = {
+        "spec": manifest["spec"],
+        "hardware": manifest["hardware"],
+        "versions": manifest["versions"],
+        "seconds": sum(s.get("seconds", 0.0) for s in manifest["sessions"]),
+        "workers": manifest["sessions"][-1].get("workers", 1),
+        "strengths": manifest["strengths"],
+        "answers": run.answers.model_dump(
+            mode="json", include={"questions", "transfers", "tables", "caveats"}
+        ),
+        "pictures": pictures,
+    }
+    ANSWERS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"kept {ANSWERS}")
+
+
+def _small(png: bytes) -> bytes:
+    """The picture in 128 colours and 1,400 pixels, so that the repository stays small."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    with Image.open(BytesIO(png)) as image:
+        width = min(1400, image.width)
+        smaller = image.convert("RGB").resize((width, round(image.height * width / image.width)))
+        out = BytesIO()
+        smaller.quantize(128).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def page() -> str:
+    """The page of results, from what :func:`keep` kept."""
+    kept = json.loads(ANSWERS.read_text(encoding="utf-8"))
+    return "\n".join(_lines(kept))
+
+
+def _lines(kept: dict[str, Any]) -> Iterator[str]:
+    spec, machine, answers = kept["spec"], kept["hardware"], kept["answers"]
+    cores = f"{kept['workers']} process(es) of {machine['threads']} thread(s)"
+    yield f"# Results of `undertow study {spec['name']}`"
+    yield ""
+    yield (
+        f"{spec['data']['inputs']:,} test images of {spec['data']['name']} a cell, classified "
+        f"correctly by {', '.join(spec['models'])}; {spec['estimator']}, checked by "
+        f"{spec['cross_check']}; {spec['null']} null with {spec['references']} references; seed "
+        f"{spec['seed']}. {kept['seconds'] / 60:.0f} minutes on {machine['processor']}, {cores}. "
+        "This page is made from the run by `python docs/results.py RUN`."
+    )
+    for question in answers["questions"]:
+        yield from ("", f"## {question['id'].upper()}: {question['question']}", "")
+        for claim in question["claims"]:
+            yield from _claim(claim)
+    yield from ("", "## Figures", "")
+    for picture in kept["pictures"]:
+        yield f"![{picture['title']}](results/{picture['file']})"
+        yield from ("", f"*{picture['title']}.* {picture['caption']}", "")
+    for table in answers["tables"]:
+        yield from _table(table)
+    yield from ("## Caveats", "")
+    yield from (f"- {text}" for text in answers["caveats"])
+
+
+def _claim(claim: dict[str, Any]) -> Iterator[str]:
+    yield f"**{claim['verdict'].capitalize()}**: *{claim['claim']}*"
+    yield ""
+    yield claim["sentence"]
+    if claim["control"] is not None:
+        yield from ("", f"Noise control: {claim['control']['sentence']}")
+    yield from ("", "| number | value | 95 % interval | unit | n |", "|---|---|---|---|---|")
+    for x in claim["numbers"]:
+        reach = "–" if x["low"] is None else f"{x['low']:.3f} to {x['high']:.3f}"
+        value = "–" if x["value"] is None else f"{x['value']:.3f}"
+        yield f"| {_cell(x['name'])} | {value} | {reach} | {x['unit']} | {x['n'] or ''} |"
+    yield ""
+
+
+def _table(table: dict[str, Any]) -> Iterator[str]:
+    yield from (f"## {table['title']}", "", f"| {' | '.join(table['columns'])} |")
+    yield f"|{'---|' * len(table['columns'])}"
+    for row in table["rows"]:
+        yield f"| {' | '.join(_cell(v) for v in row)} |"
+    yield from ("", table["caption"], "")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    keep(Path(sys.argv[1]))
