@@ -83,6 +83,22 @@ def test_the_copula_is_blind_where_the_table_says_so(table: list[Calibration]) -
     assert seen.bias > -0.15
 
 
+def test_what_an_estimate_is_meant_to_be(table: list[Calibration]) -> None:
+    """Lower bounds lie below the truth; the copula on shared zeros may lie on either side."""
+    for line in table:
+        if line.reads == "lower bound":
+            assert line.mean <= line.truth + 3 * line.std / line.repeats**0.5, line
+    shared = [line for line in table if line.task.startswith("shared zeros") and line.n == 1024]
+    for line in shared:
+        if line.estimator == "binned":
+            assert line.reads == "value"
+            assert line.mean == pytest.approx(line.truth, abs=0.03)
+    copula = {line.task: line for line in shared if line.estimator == "gaussian_copula"}
+    assert all(line.reads == "no bound" for line in copula.values())
+    assert copula["shared zeros 50%"].bias < -0.2
+    assert copula["shared zeros 90%"].bias > 1
+
+
 def test_nulls_on_smooth_maps(table: list[Calibration]) -> None:
     found = {
         line.null: line.mean

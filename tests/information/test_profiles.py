@@ -82,7 +82,7 @@ def test_unknown_choices(S: Matrices) -> None:
     with pytest.raises(UnknownName, match="did you mean 'pearson'"):
         profiles._coupled(values, values, "perason")
     with pytest.raises(UnknownName, match="allowed: net, null, raw"):
-        profiles._of(S, "gross")
+        profiles._means(S, "gross", 1)
 
 
 def test_curve() -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
@@ -379,6 +380,12 @@ def test_bad_input(model, change, error, message) -> None:
         measure(model, given.pop("inputs"), **given)
 
 
+def test_too_few_positions_for_evidence_maps_name_the_last_tap(model) -> None:
+    narrow = nn.Sequential(nn.Conv2d(3, 4, 3, (8, 16), 1), nn.Flatten(), nn.Linear(8, 4)).eval()
+    with pytest.raises(BadInput, match=r"tap '0'.*has 2 x 1 positions and 3 are needed"):
+        measure(narrow, smooth(2, 0), references=smooth(2, 1))
+
+
 def test_readers_of_other_taps_are_refused(model, readers) -> None:
     with pytest.raises(BadInput, match="fitted at other taps"):
         measure(model, smooth(2, 0), taps="block?", references=smooth(2, 1), readers=readers)
@@ -393,18 +400,46 @@ def test_maps_that_are_not_finite_name_the_tap(model) -> None:
 
 
 def test_nothing_of_earlier_batches_is_kept(model, monkeypatch) -> None:
-    alive: list[weakref.ref[np.ndarray]] = []
+    alive: list[weakref.ref[Any]] = []
     sizes: list[int] = []
-    inner = Meter.__call__
+    see, found = Meter.see, Meter.found
 
-    def watched(meter: Meter, x: Tensor, **settings: Any) -> Any:
+    def watched_see(meter: Meter, x: Tensor) -> Any:
         sizes.append(len(x))
-        assert sum(ref() is not None for ref in alive) <= 1
-        found = inner(meter, x, **settings)
-        alive.append(weakref.ref(found.profiles["iip"]))
-        return found
+        assert sum(ref() is not None for ref in alive) <= 2
+        seen = see(meter, x)
+        alive.append(weakref.ref(seen))
+        return seen
 
-    monkeypatch.setattr(Meter, "__call__", watched)
+    def watched_found(meter: Meter, seen: Any, **settings: Any) -> Any:
+        profiles = found(meter, seen, **settings)
+        alive.append(weakref.ref(profiles.profiles["iip"]))
+        return profiles
+
+    monkeypatch.setattr(Meter, "see", watched_see)
+    monkeypatch.setattr(Meter, "found", watched_found)
     measure(model, smooth(50, 0), references=smooth(2, 1), batch_size=8, keep_matrices=[3, 40])
     assert sum(sizes) == 50
     assert set(sizes) <= {7, 8}
+    assert len(alive) == 2 * len(sizes)
+
+
+def test_a_meter_beside_shares_the_forward_pass_and_nothing_else(model, readers) -> None:
+    x, references = smooth(10, 0), smooth(2, 1)
+    chosen = taps.choose(model, x[:1], list(readers.by_tap))
+    main = Meter(model, chosen, references=references, readers=readers)
+    passes: list[int] = []
+    hook = model.register_forward_hook(lambda module, args, output: passes.append(len(output)))
+    try:
+        found = measure_with(main, x, also={"binned": main.beside("binned")}, batch_size=4)
+    finally:
+        hook.remove()
+    assert sum(passes) == len(x)
+    alone = measure(model, x, taps=chosen, estimator="binned", references=references, batch_size=4)
+    for profile in ("iip", "oip", "ioc", "iip_raw", "oip_null", "ioc_raw"):
+        np.testing.assert_array_equal(found[f"{profile}@binned"], alone[profile])
+        assert found[f"{profile}@binned"].attrs == alone[profile].attrs
+    first = measure_with(main, x, batch_size=4)
+    xr.testing.assert_identical(found[list(first.data_vars)], first)
+    assert main.beside("binned").readers is None
+    assert main.readers is readers

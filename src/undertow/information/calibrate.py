@@ -21,10 +21,13 @@ from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 from undertow.types import Draws, Estimator
 
-__all__ = ["PARTS", "Calibration", "Part", "calibrate"]
+__all__ = ["PARTS", "Calibration", "Part", "Reads", "calibrate"]
 
 Part: TypeAlias = Literal["truth", "independence", "zeros", "smoothness"]
 PARTS: Final[tuple[Part, ...]] = ("truth", "independence", "zeros", "smoothness")
+Reads: TypeAlias = Literal["value", "lower bound", "monotone part", "no bound"]
+"""The truth itself; what is left of it after binning; what of it is monotone; or neither: the
+estimate may lie on either side of the truth (see the estimator)."""
 SIZES: Final = (16, 64, 256, 1024)
 ZEROS: Final = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95)
 BLURS: Final = (0, 1, 2, 3)
@@ -49,7 +52,8 @@ class Calibration:
         bias: mean - truth.
         std: of the estimate, over pairs.
         error: root mean square of estimate - truth.
-        expected: whether the estimator's model covers the task (else a bias is no fault).
+        expected: whether the estimator is made to see the task (else a bias is no fault).
+        reads: what the estimate is meant to be, of :data:`Reads`.
     """
 
     part: Part
@@ -64,6 +68,7 @@ class Calibration:
     std: float
     error: float
     expected: bool
+    reads: Reads
 
 
 _Work: TypeAlias = Callable[[], Iterator[Calibration]]
@@ -163,7 +168,17 @@ def _known(
     bits = estimator.pairwise(estimator.encode(_maps(x)), estimator.encode(_maps(y)))
     sees = task.monotone or estimator.name.startswith("binned")
     sees = sees or (estimator.name == "ksg" and part == "truth")
-    yield _record(bits, part, task.name, estimator, "", n, task.bits, sees)
+    yield _record(
+        bits, part, task.name, estimator, "", n, task.bits, sees, _reads(estimator, task, sees)
+    )
+
+
+def _reads(estimator: Estimator, task: Task, sees: bool) -> Reads:
+    if estimator.name == "gaussian_copula" and not task.monotone:
+        return "no bound" if task.discrete else "monotone part"
+    if estimator.name.startswith("binned"):
+        return "value" if task.discrete or task.bits == 0 else "lower bound"
+    return "value" if sees else "no bound"
 
 
 def _smooth(
@@ -184,10 +199,13 @@ def _smooth(
         found = source(estimator, inputs, seen, references, null=NULLS[name], draws=draws)
         if raw is None:
             raw = found.raw
-            yield _record(raw, "smoothness", f"blur {blur}", estimator, "", side**2, 0.0, False)
+            yield _record(
+                raw, "smoothness", f"blur {blur}", estimator, "", side**2, 0.0, False, "no bound"
+            )
+        smooth = name != "shuffle"  # the null keeps the smoothness
         yield _record(
-            found.net, "smoothness", f"blur {blur}", estimator, name, side**2, 0.0,
-            name != "shuffle",
+            found.net, "smoothness", f"blur {blur}", estimator, name, side**2, 0.0, smooth,
+            "value" if smooth else "no bound",
         )  # fmt: skip
 
 
@@ -197,12 +215,12 @@ def _maps(values: Any) -> Float[Tensor, "*shape"]:
 
 def _record(
     bits: Tensor, part: Part, task: str, estimator: Estimator, null: str, n: int, truth: float,
-    expected: bool,
+    expected: bool, reads: Reads,
 ) -> Calibration:  # fmt: skip
     values = bits.flatten().double()
     return Calibration(
         part=part, task=task, estimator=estimator.name, null=null, n=n, repeats=len(values),
         truth=truth, mean=float(values.mean()), bias=float(values.mean()) - truth,
         std=float(values.std()), error=float((values - truth).square().mean().sqrt()),
-        expected=expected,
+        expected=expected, reads=reads,
     )  # fmt: skip

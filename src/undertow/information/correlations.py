@@ -6,12 +6,14 @@ batch nor the number of threads changes a bit of the result.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from undertow.information.kernels import Array, compiled, spread
 from undertow.information.ranking import look_up
 
-__all__ = ["copula_bits", "standardised"]
+__all__ = ["copula_bits", "products", "standardised"]
 
 _ANY_ORDER = {"reassoc", "contract", "nsz"}
 SHORT, WIDE = 128, 32
@@ -19,21 +21,45 @@ SHORT, WIDE = 128, 32
 
 
 @compiled(_ANY_ORDER)
-def _standardise(scores: Array, live: Array, start: int, stop: int) -> None:
+def _standardise(
+    scores: Array, least: Array, tied: Array, means: Array, powers: Array, live: Array
+) -> None:
     positions = scores.shape[1]
-    for row in range(start, stop):
-        total = np.float32(0.0)
-        for i in range(positions):
-            total += scores[row, i]
-        mean, power = np.float32(total / np.float32(positions)), np.float32(0.0)
-        for i in range(positions):
-            gap = np.float32(scores[row, i] - mean)
-            power += gap * gap
+    for row in range(scores.shape[0]):
+        line, count = scores[row], least[row]
+        mean, power = means[count], powers[count]
+        if tied[row]:
+            total, power = np.float32(0.0), np.float32(0.0)
+            for i in range(positions):
+                total += line[i]
+            mean = np.float32(total / np.float32(positions))
+            for i in range(positions):
+                gap = np.float32(line[i] - mean)
+                power += gap * gap
         # The scores of a constant map are all 0, that of the middle rank.
         live[row] = power > 0
         scale = np.float32(1.0 / np.sqrt(power)) if power > 0 else np.float32(0.0)
         for i in range(positions):
-            scores[row, i] = (scores[row, i] - mean) * scale
+            line[i] = (line[i] - mean) * scale
+
+
+@lru_cache(maxsize=64)
+def _moments(table: bytes) -> tuple[Array, Array]:
+    """Mean and Σ(score - mean)² of a map that holds its least value k times, others once.
+
+    Both indexed by k = 0, ..., n; from the table of scores as :func:`standardised` takes it.
+    """
+    scores = np.frombuffer(table, dtype=np.float32).astype(np.float64)
+    alone = scores[::2]
+    n = len(alone)
+    times = np.arange(n + 1)
+    shared = np.append(0.0, scores[:n])
+    rest = np.append(np.cumsum(alone[::-1])[::-1], 0.0)
+    mean = (times * shared + rest) / n
+    square = np.append(np.cumsum(np.square(alone)[::-1])[::-1], 0.0)
+    power = times * np.square(shared) + square - n * np.square(mean)
+    power[n] = 0
+    return mean.astype(np.float32), power.astype(np.float32)
 
 
 def standardised(maps: Array, table: Array) -> tuple[Array, Array] | None:
@@ -47,7 +73,12 @@ def standardised(maps: Array, table: Array) -> tuple[Array, Array] | None:
         Scores, and which rows are not constant; ``None`` if a value is not finite.
     """
     live = np.empty(len(maps), dtype=np.bool_)
-    scores = look_up(maps, table, lambda out, start, stop: _standardise(out, live, start, stop))
+    means, powers = _moments(table.tobytes())
+
+    def finish(scores: Array, first: int, least: Array, tied: Array) -> None:
+        _standardise(scores, least, tied, means, powers, live[first : first + len(scores)])
+
+    scores = look_up(maps, table, finish)
     return None if scores is None else (scores, live)
 
 
@@ -106,17 +137,25 @@ def _twelve(one: Array, two: Array, out: Array, i: int, j: int) -> None:
     out[i + 2, j], out[i + 2, j + 1], out[i + 2, j + 2], out[i + 2, j + 3] = s20, s21, s22, s23
 
 
-@compiled(_ANY_ORDER)
+@compiled()
+def _at_least(maps: Array, count: int) -> Array:
+    """The maps, the last of them repeated where they are fewer."""
+    if len(maps) >= count:
+        return maps
+    more = np.empty((count, maps.shape[1]), dtype=maps.dtype)
+    for row in range(count):
+        more[row] = maps[min(row, len(maps) - 1)]
+    return more
+
+
+@compiled()
 def _products(one: Array, two: Array, out: Array) -> None:
-    """``out = one @ two.T``; how a sum is taken depends on the shapes alone."""
+    """``out = one @ two.T``; how a sum is taken depends on the number of positions alone."""
     rows, cols = out.shape
     if rows < 3 or cols < 4:
-        for i in range(rows):
-            for j in range(cols):
-                a, b, total = one[i], two[j], np.float32(0.0)
-                for k in range(a.shape[0]):
-                    total += a[k] * b[k]
-                out[i, j] = total
+        few = np.empty((max(rows, 3), max(cols, 4)), dtype=out.dtype)
+        _products(_at_least(one, 3), _at_least(two, 4), few)
+        out[:] = few[:rows, :cols]
         return
     # Blocks at the edges overlap; what they do twice comes out the same.
     for j in range(0, cols, 4):
@@ -124,24 +163,42 @@ def _products(one: Array, two: Array, out: Array) -> None:
             _twelve(one, two, out, min(i, rows - 3), min(j, cols - 4))
 
 
+def products(one: Array, two: Array) -> Array:
+    """``one @ two.T``, each row of ``one`` as if it were alone.
+
+    Args:
+        one: float32, (row, term), C-contiguous.
+        two: float32, (col, term), C-contiguous.
+    """
+    out = np.empty((len(one), len(two)), dtype=np.float32)
+    spread(lambda start, stop: _products(one[start:stop], two, out[start:stop]), len(one), two.size)
+    return out
+
+
 @compiled(_ANY_ORDER)
-def _two_rows(one: Array, turned: Array, out: Array, i: int) -> None:
-    """Products of rows i and i+1 of ``one`` with all columns of ``turned``, four terms a step."""
-    first, second, x, y = out[i], out[i + 1], one[i], one[i + 1]
-    first[:] = 0
-    second[:] = 0
+def _four_rows(one: Array, turned: Array, out: Array, i: int) -> None:
+    """Products of rows i, ..., i+3 of ``one`` with all columns of ``turned``, four terms a step."""
+    x, y, z, u = one[i], one[i + 1], one[i + 2], one[i + 3]
+    first, second, third, fourth = out[i], out[i + 1], out[i + 2], out[i + 3]
+    out[i : i + 4] = 0
     whole = one.shape[1] - one.shape[1] % 4
     for k in range(0, whole, 4):
         x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
         y0, y1, y2, y3 = y[k], y[k + 1], y[k + 2], y[k + 3]
+        z0, z1, z2, z3 = z[k], z[k + 1], z[k + 2], z[k + 3]
+        u0, u1, u2, u3 = u[k], u[k + 1], u[k + 2], u[k + 3]
         b0, b1, b2, b3 = turned[k], turned[k + 1], turned[k + 2], turned[k + 3]
         for j in range(first.shape[0]):
             first[j] += x0 * b0[j] + x1 * b1[j] + x2 * b2[j] + x3 * b3[j]
             second[j] += y0 * b0[j] + y1 * b1[j] + y2 * b2[j] + y3 * b3[j]
+            third[j] += z0 * b0[j] + z1 * b1[j] + z2 * b2[j] + z3 * b3[j]
+            fourth[j] += u0 * b0[j] + u1 * b1[j] + u2 * b2[j] + u3 * b3[j]
     for k in range(whole, one.shape[1]):
         for j in range(first.shape[0]):
             first[j] += x[k] * turned[k, j]
             second[j] += y[k] * turned[k, j]
+            third[j] += z[k] * turned[k, j]
+            fourth[j] += u[k] * turned[k, j]
 
 
 @compiled()
@@ -152,8 +209,8 @@ def _copula_bits(
     for item in range(start, stop):
         p, q = at[item], bt[item]
         if wide:
-            for i in range(0, a.shape[1], 2):
-                _two_rows(a[p], b[q], out[item], min(i, a.shape[1] - 2))
+            for i in range(0, a.shape[1], 4):
+                _four_rows(a[p], b[q], out[item], min(i, a.shape[1] - 4))
         else:
             _products(a[p], b[q], out[item])
         for i in range(a.shape[1]):
@@ -182,7 +239,7 @@ def copula_bits(
     at, bt = pairs
     out = np.empty((len(at), a.shape[1], b.shape[1]), dtype=np.float32)
     # Short rows with many partners: sums run along the partners, none within a register.
-    wide = b.shape[1] >= WIDE and a.shape[1] >= 2 and a.shape[2] <= SHORT
+    wide = b.shape[1] >= WIDE and a.shape[1] >= 4 and a.shape[2] <= SHORT
     right = np.ascontiguousarray(b.swapaxes(1, 2)) if wide else b
     spread(
         lambda start, stop: _copula_bits(

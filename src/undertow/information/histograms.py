@@ -1,8 +1,9 @@
 """Joint histograms of binned maps on the CPU, by counting common bits.
 
 A map with B bins is B planes of bits, one bit a position. The joint count of two bins is the
-number of ones in the conjunction of their planes: 64 positions a step, and several bins at once
-in a vector register. Only occupied bins have a plane; which bin it was does not matter.
+number of ones in the conjunction of their planes: 64 positions a step. One bin of one map is met
+with the bins of all maps of the other family at once, which lie side by side and fill vector
+registers. Only occupied bins have a plane; which bin it was does not matter.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from undertow.information.ranking import ordered
 
 __all__ = ["binned_bits", "equal_widths", "planes"]
 
-LANES = 4
-"""Planes are padded to a multiple of this with empty ones; :func:`_cells` counts on four."""
+NEAR = 24 * 1024
+"""Bytes of planes that are met at once: they stay in the first-level cache."""
+LINE = 64
+"""Bytes of a cache line: rows of planes start on one, and no two at the same place in a page."""
 
 
 @compiled()
@@ -65,32 +68,49 @@ def equal_widths(maps: Array, count: int) -> Array | None:
 
 
 @compiled()
+def _digits(bins: Array, digits: Array) -> None:
+    """Binary digits of bin numbers, one bit a position; eight positions at a time."""
+    for digit in range(digits.shape[0]):
+        line, shift = digits[digit], np.uint64(digit)
+        for i in range(bins.shape[0]):
+            ones_ = (bins[i] >> shift) & np.uint64(0x0101010101010101)
+            line[i] = np.uint8((ones_ * np.uint64(0x0102040810204080)) >> np.uint64(56))
+
+
+@compiled()
+def _expanded(digits: Array, valid: Array, flips: Array, out: Array, here: Array) -> None:
+    """All planes from the digits, and how many positions each has."""
+    here[:] = 0
+    for word in range(out.shape[0]):
+        line = out[word]
+        line[:] = valid[word]
+        for digit in range(digits.shape[0]):
+            bits, flip = digits[digit, word], flips[digit]
+            for which in range(line.shape[0]):
+                line[which] &= bits ^ flip[which]
+        for which in range(line.shape[0]):
+            here[which] += ones(line[which])
+
+
+@compiled()
 def _planes(
-    bins: Array, count: int, table: Array, out: Array, own: Array, used: Array,
+    bins: Array, valid: Array, flips: Array, table: Array, out: Array, own: Array, used: Array,
     start: int, stop: int,
 ) -> None:  # fmt: skip
-    words = out.shape[1]
-    eights = np.empty(bins.shape[1], dtype=np.uint8)
+    here = np.empty(out.shape[2], dtype=np.uint64)
+    eights = np.empty((flips.shape[0], bins.shape[1]), dtype=np.uint8)
+    digits = eights.view(np.uint64)
     for row in range(start, stop):
+        _digits(bins[row], eights)
+        _expanded(digits, valid, flips, out[row], here)
         occupied, total = 0, 0.0
-        for which in range(count):
-            # Eight bins at a time: bytes equal to ``which`` become one bit each.
-            pattern = np.uint64(0x0101010101010101) * np.uint64(which)
-            for i in range(bins.shape[1]):
-                other = bins[row, i] ^ pattern
-                low = (other & np.uint64(0x7F7F7F7F7F7F7F7F)) + np.uint64(0x7F7F7F7F7F7F7F7F)
-                equal = ~(low | other) & np.uint64(0x8080808080808080)
-                gathered = (equal >> np.uint64(7)) * np.uint64(0x0102040810204080)
-                eights[i] = np.uint8(gathered >> np.uint64(56))
-            plane = eights.view(np.uint64)
-            here = np.uint64(0)
-            for word in range(words):
-                here += ones(plane[word])
-            if here > 0:
-                for word in range(words):
-                    out[row, word, occupied] = plane[word]
+        for which in range(here.shape[0]):
+            if here[which] > 0:
+                total += table[here[which]]
+                if occupied < which:
+                    for word in range(out.shape[1]):
+                        out[row, word, occupied] = out[row, word, which]
                 occupied += 1
-                total += table[here]
         own[row], used[row] = total, occupied
 
 
@@ -102,23 +122,29 @@ def planes(bins: Array, count: int) -> tuple[Array, Array, Array]:
         count: bins.
 
     Returns:
-        int64 words, (row, word, plane), the occupied bins first; Σ c·log2 c / n over each row's
-        bins; how many of them are occupied.
+        int64 words, (row, word, plane), the occupied bins first (what follows them has no
+        meaning); Σ c·log2 c / n over each row's bins; how many of them are occupied.
     """
     rows, positions = bins.shape
     words = (positions + 63) // 64
+    valid = np.full(words, -1, dtype=np.int64).view(np.uint64)
     if positions % 64:
-        # 255 is no bin: padding sets no bit.
-        bins = np.pad(bins, ((0, 0), (0, 64 * words - positions)), constant_values=255)
+        bins = np.pad(bins, ((0, 0), (0, 64 * words - positions)))
+        valid[-1] = (1 << positions % 64) - 1
     eights = np.ascontiguousarray(bins).view(np.uint64)
-    out = np.zeros((rows, words, -(-count // LANES) * LANES), dtype=np.uint64)
+    out = np.empty((rows, words, count), dtype=np.uint64)
     own, used = np.empty(rows, np.float64), np.empty(rows, np.int64)
+    # Where a digit of the bin is 0, the digit of the positions is flipped.
+    digit = np.arange((count - 1).bit_length())[:, None]
+    flips = ((np.arange(count) >> digit & 1) - 1).view(np.uint64)
     table = terms(positions)
     spread(
-        lambda start, stop: _planes(eights, count, table, out, own, used, start, stop),
+        lambda start, stop: _planes(
+            eights, valid, flips, table, out, own, used, start, stop
+        ),
         rows,
         positions,
-    )
+    )  # fmt: skip
     return out.view(np.int64), own, used
 
 
@@ -130,65 +156,82 @@ def terms(n: int) -> Array:
 
 
 @compiled()
-def padded(count: int) -> int:
-    """The least multiple of the lanes that is no less."""
-    return (count + LANES - 1) // LANES * LANES
+def _side_by_side(planes: Array, used: Array, out: Array, first: Array) -> None:
+    """The occupied planes of all maps in one line a word; ``first`` says where each begins."""
+    begin = 0
+    for row in range(planes.shape[0]):
+        first[row] = begin
+        for word in range(planes.shape[1]):
+            source, line = planes[row, word], out[word, begin : begin + used[row]]
+            for which in range(line.shape[0]):
+                line[which] = source[which]
+        begin += used[row]
+    first[planes.shape[0]] = begin
 
 
 @compiled()
-def _cells(
-    left: Array, right: Array, rows: int, cols: int, counts: Array, table: Array
-) -> tuple[float, int]:
-    """Σ c·log2 c / n over the cells of a joint histogram, and how many are occupied."""
-    words = left.shape[0]
-    whole, wide = words - words % 4, padded(cols)
-    # Four sums, one a lane: each waits for its own last term only.
-    s0, s1, s2, s3, empty = 0.0, 0.0, 0.0, 0.0, 0
-    for u in range(rows):
-        for v in range(wide):
-            counts[v] = 0
-        for w in range(0, whole, 4):
-            w0, w1, w2, w3 = left[w, u], left[w + 1, u], left[w + 2, u], left[w + 3, u]
-            for v in range(wide):
-                counts[v] += (
-                    ones(w0 & right[w, v]) + ones(w1 & right[w + 1, v])
-                    + ones(w2 & right[w + 2, v]) + ones(w3 & right[w + 3, v])
-                )  # fmt: skip
-        for w in range(whole, words):
-            for v in range(wide):
-                counts[v] += ones(left[w, u] & right[w, v])
-        for v in range(0, wide, 4):
-            s0 += table[counts[v]]
-            s1 += table[counts[v + 1]]
-            s2 += table[counts[v + 2]]
-            s3 += table[counts[v + 3]]
-        for v in range(wide):
-            empty += int(counts[v] == 0)
-    return (s0 + s1) + (s2 + s3), rows * wide - empty
+def _meet(
+    left: Array, which: int, right: Array, low: int, high: int, counts: Array, table: Array,
+    sums: Array,
+) -> None:  # fmt: skip
+    """Add to ``sums`` the terms of the joint counts of one plane with a stretch of others."""
+    here, found = counts[: high - low], sums[low:high]
+    here[:] = 0
+    words = right.shape[0]
+    for w in range(0, words - words % 8, 8):
+        w0, w1, w2, w3 = left[w, which], left[w + 1, which], left[w + 2, which], left[w + 3, which]
+        w4, w5, w6 = left[w + 4, which], left[w + 5, which], left[w + 6, which]
+        w7 = left[w + 7, which]
+        r0, r1, r2 = right[w, low:high], right[w + 1, low:high], right[w + 2, low:high]
+        r3, r4, r5 = right[w + 3, low:high], right[w + 4, low:high], right[w + 5, low:high]
+        r6, r7 = right[w + 6, low:high], right[w + 7, low:high]
+        for v in range(here.shape[0]):
+            here[v] += (
+                ones(w0 & r0[v]) + ones(w1 & r1[v]) + ones(w2 & r2[v]) + ones(w3 & r3[v])
+                + ones(w4 & r4[v]) + ones(w5 & r5[v]) + ones(w6 & r6[v]) + ones(w7 & r7[v])
+            )  # fmt: skip
+    for w in range(words - words % 8, words):
+        word, line = left[w, which], right[w, low:high]
+        for v in range(here.shape[0]):
+            here[v] += ones(word & line[v])
+    for v in range(here.shape[0]):
+        found[v] += table[here[v]]
 
 
 @compiled()
 def _binned_bits(
     a: Array, b: Array, a_own: Array, b_own: Array, a_used: Array, b_used: Array,
     at: Array, bt: Array, table: Array, correction: float, base: float, out: Array,
-    start: int, stop: int,
+    right: Array, start: int, stop: int,
 ) -> None:  # fmt: skip
-    counts = np.empty(max(a.shape[3], b.shape[3]), dtype=np.uint64)
+    block = max(8, NEAR // (8 * right.shape[0]) // 8 * 8)
+    counts = np.empty(block, dtype=np.uint64)
+    sums, first = np.empty(right.shape[1]), np.zeros(b.shape[1] + 1, dtype=np.int64)
     for item in range(start, stop):
         p, q = at[item], bt[item]
+        if item == start or q != bt[item - 1]:
+            _side_by_side(b[q], b_used[q], right, first)
+        lanes = first[b.shape[1]]
         for i in range(a.shape[1]):
+            rows = a_used[p, i]
+            sums[:lanes] = 0
+            for low in range(0, lanes, block):
+                for which in range(rows):
+                    _meet(a[p, i], which, right, low, min(low + block, lanes), counts, table, sums)
             for j in range(b.shape[1]):
-                rows, cols = a_used[p, i], b_used[q, j]
-                if rows < 2 or cols < 2:
-                    out[item, i, j] = 0.0
-                    continue
-                # Columns fill registers: the cheaper of the two ways round.
-                if rows * padded(cols) > cols * padded(rows):
-                    total, occupied = _cells(b[q, j], a[p, i], cols, rows, counts, table)
-                else:
-                    total, occupied = _cells(a[p, i], b[q, j], rows, cols, counts, table)
-                plug_in = base + total - a_own[p, i] - b_own[q, j]
-                out[item, i, j] = plug_in + correction * (rows + cols - occupied - 1)
+                cols, total = b_used[q, j], base - a_own[p, i] - b_own[q, j]
+                for v in range(first[j], first[j + 1]):
+                    total += sums[v]
+                total += correction * (rows + cols - 1)
+                out[item, i, j] = total if rows > 1 and cols > 1 else 0.0
+
+
+def _lines(words: int, lanes: int) -> Array:
+    """Room for planes, each word's in a line of its own that starts a cache line."""
+    width = -(-8 * lanes // LINE) * LINE + 3 * LINE
+    room = np.empty(words * width + LINE, dtype=np.uint8)
+    begin = -room.ctypes.data % LINE
+    return room[begin : begin + words * width].view(np.uint64).reshape(words, width // 8)
 
 
 def binned_bits(
@@ -206,14 +249,20 @@ def binned_bits(
         n: positions.
     """
     (left, a_own, a_used), (right, b_own, b_used) = a, b
+    if left.shape[1] > 2 * right.shape[1]:
+        # The larger family fills registers.
+        return binned_bits(b, a, pairs[::-1], n).swapaxes(1, 2)
     left, right = left.view(np.uint64), right.view(np.uint64)
-    table, (at, bt) = terms(n), pairs
+    (at, bt), words, lanes = pairs, right.shape[2], right.shape[1] * right.shape[3]
     out = np.empty((len(at), left.shape[1], right.shape[1]), dtype=np.float32)
     correction, base = 1 / (2 * n * log(2)), log2(n)
+    # What Miller and Madow take off for an occupied cell goes into its term.
+    table = terms(n) - correction
+    table[0] = 0
     spread(
         lambda start, stop: _binned_bits(
             left, right, a_own, b_own, a_used, b_used, at, bt, table, correction, base, out,
-            start, stop,
+            _lines(words, lanes), start, stop,
         ),
         len(at),
         left.shape[1] * right.shape[1] * n,

@@ -2,12 +2,14 @@
 
 The key of a value is its level in the range of its map, in as many bits as there are to spare,
 followed by its position. numpy sorts rows of such integers with the machine's vector units, many
-times faster than it finds the order of floats; runs of equal keys are settled by the values.
+times faster than it finds the order of floats; runs of equal keys are settled by the values. The
+least value, the common one behind a ReLU, is counted and not sorted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +35,9 @@ def _keys(
 
     Subtracting, scaling and truncating never change the order of two values, so keys can only
     tie where values differ little; :func:`_look_up` settles those by the values themselves.
-    ``least`` counts the values equal to the least. False: a value is not finite (the range is
-    taken over integers, which puts NaN beyond infinity).
+    The least value is the common one behind a ReLU: ``least`` counts how often it occurs, and all
+    its keys are the largest there is, which a quicksort sets aside in passing. False: a value is
+    not finite (the range is taken over integers, which puts NaN beyond infinity).
     """
     rows, positions = maps.shape
     top = np.float32(levels)
@@ -53,10 +56,11 @@ def _keys(
             scale = np.float32(top / span)
         count = np.int32(0)
         for i in range(positions):
-            count += np.int32(maps[row, i] == low)
+            least_one = np.int32(maps[row, i] == low)
+            count += least_one
             level = np.float32((maps[row, i] - low) * scale)
             level = top if level > top else level
-            keys[row, i] = (np.int32(level) << index_bits) | i
+            keys[row, i] = ((np.int32(level) << index_bits) | i) | -least_one
         least[row] = count
     return True
 
@@ -81,34 +85,44 @@ def _by_value(values: Array, keys: Array, mask: int) -> None:
 
 
 @compiled()
-def _look_up(
-    maps: Array, keys: Array, least: Array, table: Array, out: Array, index_bits: int
-) -> None:
-    """``out[row, position] = table[first + last]`` of the run of equal values it belongs to."""
-    rows, positions = maps.shape
-    mask = (1 << index_bits) - 1
-    for row in range(rows):
-        # The least value is the common one behind a ReLU: its run needs no look at the keys.
-        start = least[row]
-        shared = table[start - 1]
-        for i in range(positions):
-            out[row, i] = shared
-        if start < positions and keys[row, start] <= mask:
-            start = 0
-        closest = keys.dtype.type(keys.dtype.type(0) - 1)
-        for i in range(start, positions - 1):
-            closest = min(closest, keys.dtype.type(keys[row, i] ^ keys[row, i + 1]))
-        if closest <= mask:
-            _settle(maps[row], keys[row], start, mask, table, out[row])
-        else:
-            for i in range(start, positions):
-                out[row, keys[row, i] & mask] = table[2 * i]
+def _closest(keys: Array) -> Any:
+    """The least difference in bits of two neighbours among sorted keys."""
+    largest = ~keys.dtype.type(0)
+    if keys.shape[0] < 2:
+        return largest
+    closest, after = largest, keys[1:]
+    for i in range(after.shape[0]):
+        closest = min(closest, keys.dtype.type(keys[i] ^ after[i]))
+    return closest
 
 
 @compiled()
-def _settle(values: Array, order: Array, start: int, mask: int, table: Array, found: Array) -> None:
+def _look_up(
+    maps: Array, keys: Array, least: Array, table: Array, out: Array, tied: Array, index_bits: int
+) -> None:
+    """``out[row, position] = table[first + last]`` of the run of equal values it belongs to.
+
+    ``tied`` says where other values than the least might occur more than once.
+    """
+    rows, positions = maps.shape
+    mask = keys.dtype.type((1 << index_bits) - 1)
+    for row in range(rows):
+        # All positions get the least value's entry; keys tell of the others.
+        count, found = least[row], out[row]
+        found[:] = table[count - 1]
+        order, entries = keys[row, : positions - count], table[2 * count :]
+        tied[row] = _closest(order) <= mask
+        if tied[row]:
+            _settle(maps[row], order, mask, entries, found)
+            continue
+        for i in range(np.uint64(order.shape[0])):
+            found[np.uint64(order[i] & mask)] = entries[np.uint64(2) * i]
+
+
+@compiled()
+def _settle(values: Array, order: Array, mask: int, table: Array, found: Array) -> None:
     """A row some of whose keys share their level."""
-    positions = order.shape[0]
+    start, positions = 0, order.shape[0]
     while start < positions:
         stop = start + 1
         while stop < positions and (order[start] ^ order[stop]) <= mask:
@@ -137,7 +151,7 @@ def _runs(
 
 
 def look_up(
-    maps: Array, table: Array, then: Callable[[Array, int, int], None] | None = None
+    maps: Array, table: Array, then: Callable[[Array, int, Array, Array], None] | None = None
 ) -> Array | None:
     """Replace every value by a table's entry for its average rank.
 
@@ -145,7 +159,9 @@ def look_up(
         maps: float32, (row, position), C-contiguous.
         table: (2·position - 1,); entry ``first + last`` serves the values that take the places
             from ``first`` to ``last`` (counted from 0) of their row in ascending order.
-        then: called with the result and a range of rows that are done and still at hand.
+        then: called with some rows of the result that are done and still at hand, the number of
+            the first of them, how often each holds its least value, and where other values might
+            occur more than once.
 
     Returns:
         Array of the table's dtype, (row, position); ``None`` if a value is not finite.
@@ -161,7 +177,7 @@ def look_up(
 
     def work(start: int, stop: int) -> None:
         keys = np.empty((min(chunk, stop - start), positions), dtype=dtype)
-        least = np.empty(len(keys), dtype=np.int32)
+        least, tied = np.empty(len(keys), dtype=np.int32), np.empty(len(keys), dtype=np.bool_)
         for low in range(start, stop, chunk):
             part = slice(low, min(low + chunk, stop))
             some = keys[: part.stop - low]
@@ -169,9 +185,9 @@ def look_up(
                 bad.append(low)
                 return
             some.sort(axis=1)
-            _look_up(maps[part], some, least, table, out[part], index_bits)
+            _look_up(maps[part], some, least, table, out[part], tied, index_bits)
             if then is not None:
-                then(out, part.start, part.stop)
+                then(out[part], low, least, tied)
 
     spread(work, rows, positions)
     return None if bad else out

@@ -29,12 +29,14 @@ class Task:
         bits: I(X; Y).
         draw: ``draw(rng, shape)`` gives x and y of that shape, samples along the last axis.
         monotone: whether the Gaussian copula describes the pair, up to monotone transforms.
+        discrete: whether all information is in what bins tell apart (being zero or not).
     """
 
     name: str
     bits: float
     draw: Callable[[np.random.Generator, tuple[int, ...]], Pair]
     monotone: bool
+    discrete: bool = False
 
 
 def gaussian(rho: float) -> Task:
@@ -97,7 +99,7 @@ def shared_zeros(share: float) -> Task:
         return x * keep, y * keep
 
     bits = -share * log2(share) - (1 - share) * log2(1 - share)
-    return Task(f"shared zeros {share:.0%}", bits, draw, monotone=False)
+    return Task(f"shared zeros {share:.0%}", bits, draw, monotone=False, discrete=True)
 
 
 def _half_cube(x: Array) -> Array:

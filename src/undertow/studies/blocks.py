@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +30,7 @@ class Blocks:
         draws: random numbers of all rows, for the nulls that need them.
         batch: rows measured at once.
         keep: rows whose matrices are kept, ascending.
+        also: meters beside the first one, which give more profiles from the same forward pass.
 
     Raises:
         BadInput: if ``batch`` is below 1.
@@ -43,17 +44,18 @@ class Blocks:
         draws: Draws | None,
         batch: int,
         keep: tuple[int, ...],
+        also: Mapping[str, Meter] | None = None,
     ) -> None:
         if batch < 1:
             raise BadInput(f"batch_size is at least 1, got {batch}")
         self.meter, self.x, self.batch, self.keep = meter, x, batch, keep
-        self.draws = draws
+        self.draws, self.also = draws, also or {}
         if draws is None and meter.null_name != "mismatch":
             seeds = [derive(0, "measure", row) for row in range(len(x))]
             self.draws = Draws(torch.tensor(seeds, dtype=torch.int64))
 
     def run(self, progress: Progress) -> Found:
-        """Everything that was found, row by row."""
+        """Everything that was found, row by row; profiles of others end in ``@NAME``."""
         total: Found | None = None
         with progress("Measuring", len(self.x), "inputs") as advance:
             # Even parts: convolutions may round differently for a few left-over inputs.
@@ -73,7 +75,12 @@ class Blocks:
             draws = draws[torch.arange(start, stop)]
         rows = [row - start for row in self.keep if start <= row < stop]
         x = self.x[start:stop]
-        return self.meter(x if isinstance(x, Tensor) else x[0], draws=draws, keep=rows)
+        seen = self.meter.see(x if isinstance(x, Tensor) else x[0])
+        found = self.meter.found(seen, draws=draws, keep=rows)
+        for name, meter in self.also.items():
+            more = meter.found(seen, draws=draws).profiles
+            found.profiles.update({f"{profile}@{name}": v for profile, v in more.items()})
+        return found
 
 
 def _room(first: Found, rows: int) -> Found:

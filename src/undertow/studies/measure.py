@@ -119,16 +119,23 @@ def measure_with(
     benign_std: Mapping[str, Any] | xr.Dataset | None = None,
     batch_size: int = 64,
     keep_matrices: Collection[int] = (),
+    also: Mapping[str, Meter] | None = None,
     progress: Progress = SILENT,
 ) -> xr.Dataset:
-    """As :func:`measure`, with a meter that was prepared before; saves the references' cost."""
+    """As :func:`measure`, with a meter that was prepared before; saves the references' cost.
+
+    ``also`` names meters beside the first (:meth:`undertow.studies.meter.Meter.beside`): their
+    profiles come from the same forward pass and are called ``iip@NAME``, ...
+    """
     _example(inputs)
     trajectory = inputs if isinstance(inputs, Trajectory) else None
     x = inputs.images if isinstance(inputs, Trajectory) else inputs
     if isinstance(inputs, ImageSet) and y is None:
         y = inputs.labels
     keep = _kept_rows(keep_matrices, len(x))
-    found = Blocks(meter, x, draws=draws, batch=batch_size, keep=keep).run(progress)
+    blocks = Blocks(meter, x, draws=draws, batch=batch_size, keep=keep, also=also)
+    found = blocks.run(progress)
+    more = {n: found.profiles.pop(n) for n in list(found.profiles) if "@" in n}
     row = "sample" if trajectory is None else "record"
     dataset = labelled(meter, found, row, keep)
     if trajectory is not None:
@@ -139,7 +146,8 @@ def measure_with(
     dataset = with_classes(dataset, row, trajectory, y)
     if trajectory is not None and benign_std is not None:
         dataset = with_difference(dataset, benign_std)
-    return describe(dataset).assign_attrs(attributes(meter, trajectory))
+    dataset = describe(dataset).assign_attrs(attributes(meter, trajectory))
+    return dataset.assign({n: dataset[n.partition("@")[0]].copy(data=v) for n, v in more.items()})
 
 
 # Before -------------------------------------------------------------------------------------------

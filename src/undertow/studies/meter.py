@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -13,20 +14,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from undertow import taps as reading
+from undertow.axes import PROFILES
 from undertow.errors import BadInput
 from undertow.information import ESTIMATORS, NULLS
 from undertow.information.evidence import evidence
 from undertow.information.grids import coarser
 from undertow.information.matrices import Coded, Matrices, References, source, target
 from undertow.information.nulls import mismatch
-from undertow.information.profiles import iip, ioc, oip
+from undertow.information.profiles import all_three
 from undertow.information.readers import Readers, class_information
+from undertow.taps.read import Reading
 from undertow.types import Draws, Estimator, Images, Tap
 
-__all__ = ["PARTS", "Found", "Kept", "Meter"]
+__all__ = ["PARTS", "Found", "Kept", "Meter", "Seen"]
 
 PARTS = {"": "net", "_raw": "raw", "_null": "null"}
 """Suffix of a profile's name to the part of the matrices that it is built from."""
+
+LEAST = 3
+"""Positions below which there is no mutual information over positions."""
 
 Profiles: TypeAlias = dict[str, Float[Tensor, " sample"]]
 
@@ -55,6 +61,35 @@ class Found:
     profiles: dict[str, NDArray[np.float32]]
     class_information: NDArray[np.float32] | None
     kept: dict[int, Kept] = field(default_factory=dict)
+
+
+class Seen:
+    """What one forward pass over a batch showed, ready for any number of estimators.
+
+    Args:
+        x: the inputs.
+        reading: of them, with evidence maps.
+    """
+
+    def __init__(self, x: Images, reading: Reading) -> None:
+        assert reading.contracted is not None
+        if not bool(torch.isfinite(reading.logits).all()):
+            raise BadInput("the model puts out logits that are NaN or infinite")
+        self.logits = reading.logits
+        self.inputs = Coded(x.to(reading.logits.device))
+        self.evidence = Coded(reading.contracted)
+        self.maps = dict(reading.maps)
+        self._coded: dict[str, tuple[Coded, Coded]] = {}
+
+    def on_both_grids(self, tap: Tap) -> tuple[Coded, Coded]:
+        """The maps of a tap as they are, and on the grid that they share with the evidence."""
+        if tap.name not in self._coded:
+            fine = Coded(self.maps[tap.name])
+            shared = _on_grid_of(self.evidence, fine)
+            if _quarters(fine, shared):
+                self.maps[tap.name] = shared.values  # the same to a class reader, and smaller
+            self._coded[tap.name] = fine, shared
+        return self._coded[tap.name]
 
 
 class Meter:
@@ -87,11 +122,18 @@ class Meter:
         readers: Readers | None = None,
     ) -> None:
         self.model, self.taps, self.readers = model, tuple(taps), readers
-        self.estimator = ESTIMATORS[estimator]() if isinstance(estimator, str) else estimator
+        self.estimator = _estimator(estimator)
         self.null_name, self.null = null, NULLS[null]
         if not any(tap.spatial for tap in self.taps):
             names = ", ".join(tap.name for tap in self.taps)
             raise BadInput(f"no tap has spatial extent ({names}); add one before the pooling")
+        last = [tap for tap in self.taps if tap.spatial][-1]
+        if last.shape[1] * last.shape[2] < LEAST:
+            raise BadInput(
+                f"tap '{last.name}', where the evidence maps live, has {last.shape[1]} x "
+                f"{last.shape[2]} positions and {LEAST} are needed; let an earlier tap be the "
+                "last, or give larger inputs"
+            )
         if readers is not None and list(readers.by_tap) != [tap.name for tap in self.taps]:
             raise BadInput("the readers were fitted at other taps; fit them for these")
         self.inputs: References | None = None
@@ -113,6 +155,23 @@ class Meter:
         device = seen.contracted.device
         self.inputs, self.evidence = References(references.to(device)), References(seen.contracted)
 
+    def beside(self, estimator: str | Estimator) -> Meter:
+        """The same meter with another estimator and no readers; what was read is shared."""
+        other = copy(self)
+        other.estimator, other.readers = _estimator(estimator), None
+        return other
+
+    def see(self, x: Images) -> Seen:
+        """Run the model on a batch; :meth:`found` of this meter and those beside it takes it.
+
+        Args:
+            x: inputs in [0, 1].
+
+        Raises:
+            BadInput: if the logits are not finite.
+        """
+        return Seen(x, reading.read(self.model, x, self.taps, contract=_evidence))
+
     def __call__(
         self, x: Images, *, draws: Draws | None = None, keep: Collection[int] = ()
     ) -> Found:
@@ -123,45 +182,33 @@ class Meter:
             draws: their random numbers; needed by the ``shift`` and ``shuffle`` nulls.
             keep: rows whose S and T are kept.
         """
-        seen = reading.read(self.model, x, self.taps, contract=_evidence)
-        assert seen.contracted is not None
-        if not bool(torch.isfinite(seen.logits).all()):
-            raise BadInput("the model puts out logits that are NaN or infinite")
-        inputs, speaking = Coded(x.to(seen.logits.device)), Coded(seen.contracted)
+        return self.found(self.see(x), draws=draws, keep=keep)
+
+    def found(self, seen: Seen, *, draws: Draws | None = None, keep: Collection[int] = ()) -> Found:
+        """As for the batch itself, from what :meth:`see` saw of it."""
         columns: list[Profiles] = []
         kept: dict[int, Kept] = {}
-        coarse = dict(seen.maps)
         for number, tap in enumerate(self.taps):
             if not tap.spatial:
                 columns.append({})
                 continue
-            fine = Coded(seen.maps[tap.name])
-            shared = _on_grid_of(speaking, fine)
-            both = self._matrices(tap, inputs, (fine, shared), speaking, draws)
-            if _quarters(fine, shared):
-                coarse[tap.name] = shared.values
+            both = self._matrices(tap, seen, draws)
             columns.append(_profiles(both))
             if keep:
                 kept[number] = Kept(_rows(both.S, keep), _rows(both.T, keep))
         return Found(
             logits=seen.logits.cpu().numpy(),
-            profiles=_joined(columns, len(x)),
-            class_information=self._classes(coarse),
+            profiles=_joined(columns, len(seen.logits)),
+            class_information=self._classes(seen.maps),
             kept=kept,
         )
 
-    def _matrices(
-        self,
-        tap: Tap,
-        inputs: Coded,
-        maps: tuple[Coded, Coded],
-        speaking: Coded,
-        draws: Draws | None,
-    ) -> Kept:
-        fine, shared = maps
+    def _matrices(self, tap: Tap, seen: Seen, draws: Draws | None) -> Kept:
+        fine, shared = seen.on_both_grids(tap)
+        by, null = self.estimator, self.null
         try:
-            S = source(self.estimator, inputs, fine, self.inputs, null=self.null, draws=draws)
-            T = target(self.estimator, shared, speaking, self.evidence, null=self.null, draws=draws)
+            S = source(by, seen.inputs, fine, self.inputs, null=null, draws=draws)
+            T = target(by, shared, seen.evidence, self.evidence, null=null, draws=draws)
         except BadInput as problem:
             raise BadInput(f"tap '{tap.name}': {problem}") from None
         return Kept(S, T)
@@ -171,6 +218,10 @@ class Meter:
             return None
         bits: NDArray[np.float32] = class_information(self.readers, maps).cpu().numpy()
         return bits
+
+
+def _estimator(named: str | Estimator) -> Estimator:
+    return ESTIMATORS[named]() if isinstance(named, str) else named
 
 
 def _evidence(
@@ -202,9 +253,8 @@ def _quarters(fine: Coded, shared: Coded) -> bool:
 def _profiles(both: Kept) -> Profiles:
     found: Profiles = {}
     for suffix, part in PARTS.items():
-        found[f"iip{suffix}"] = iip(both.S, part=part)  # type: ignore[arg-type]
-        found[f"oip{suffix}"] = oip(both.T, part=part)  # type: ignore[arg-type]
-        found[f"ioc{suffix}"] = ioc(both.S, both.T, part=part)  # type: ignore[arg-type]
+        three = all_three(both.S, both.T, part=part)  # type: ignore[arg-type]
+        found |= {f"{name}{suffix}": values for name, values in zip(PROFILES, three, strict=True)}
     return found
 
 

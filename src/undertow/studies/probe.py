@@ -11,7 +11,6 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import nn
 
-from undertow.axes import PROFILES
 from undertow.data import ImageSet
 from undertow.errors import BadInput
 from undertow.information.readers import Readers
@@ -34,7 +33,7 @@ class Probe:
         name: the model's name in the study.
         model: the network, in evaluation mode.
         taps: where it is read.
-        meters: one an estimator: the study's own first, then the one that checks it.
+        meters: one an estimator: the study's own first, then the one that checks it, beside it.
     """
 
     name: str
@@ -50,7 +49,7 @@ class Probe:
     def measure(
         self, x: Images, y: Labels, draws: Draws, *, matrices: tuple[int, ...] = ()
     ) -> xr.Dataset:
-        """IPs under every estimator, class information and logits of a batch.
+        """IPs under every estimator, class information and logits of a batch; one forward pass.
 
         Profiles of the second estimator are named ``iip@NAME``, as in the store.
 
@@ -61,12 +60,7 @@ class Probe:
             matrices: rows whose S and T are kept, as the first estimator sees them.
         """
         (_, main), *others = self.meters.items()
-        found = measure_with(main, x, y, draws=draws, keep_matrices=matrices)
-        for name, meter in others:
-            again = measure_with(meter, x, y, draws=draws)
-            profiles = [v for v in again.data_vars if str(v).split("_")[0] in PROFILES]
-            found = found.assign({f"{v}@{name}": again[v] for v in profiles})
-        return found
+        return measure_with(main, x, y, draws=draws, keep_matrices=matrices, also=dict(others))
 
 
 def references(spec: StudySpec, train: ImageSet) -> Images:
@@ -94,15 +88,13 @@ def build_probe(
     """
     inputs = references(spec, train).to(next(model.parameters()).device)
     taps = choose(model, inputs[:1], list(spec.taps) or None)
-    names = tuple(filter(None, (spec.estimator, spec.cross_check)))
     readers = fit(model, taps) if spec.readers else None
-    meters = {
-        estimator: Meter(
-            model, taps, estimator=estimator, null=spec.null, references=inputs,
-            readers=readers if estimator == spec.estimator else None,
-        )
-        for estimator in names
-    }  # fmt: skip
+    main = Meter(
+        model, taps, estimator=spec.estimator, null=spec.null, references=inputs, readers=readers
+    )
+    meters = {spec.estimator: main}
+    if spec.cross_check and spec.cross_check != spec.estimator:
+        meters[spec.cross_check] = main.beside(spec.cross_check)
     return Probe(name=name, model=model, taps=taps, meters=meters)
 
 

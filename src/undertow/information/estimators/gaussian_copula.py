@@ -53,10 +53,11 @@ class GaussianCopula:
     Of maps that determine each other the first term is min(log2 n, 10), the most that n samples,
     or float32 products, can show. A constant map has exactly 0 bits.
 
-    With ties the maps are no Gaussian copula. Independent zeros read 0, but zeros at the same
-    positions are taken for a nearly straight line: where both maps are zero at the same 90 % of
-    the positions and independent elsewhere, the truth is 0.47 bit and 1.8 is read (``binned``:
-    0.47). Read it as strength of monotone dependence, and check with ``binned``.
+    With ties the maps are no Gaussian copula, and the value is no lower bound of the information.
+    Independent zeros read 0, but zeros at the same positions are taken for a nearly straight line:
+    where both maps are zero at the same 90 % of the positions and independent elsewhere, the truth
+    is 0.47 bit and 1.8 is read (``binned``: 0.47); at the same 50 %, 0.6 of 1 bit. Read it as
+    strength of monotone dependence, and check with ``binned``.
     """
 
     name: ClassVar[str] = "gaussian_copula"
