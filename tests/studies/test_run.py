@@ -7,35 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
 
 import undertow as ut
 from undertow.axes import PROFILES
 from undertow.errors import BadInput, Foreign
 from undertow.store import BENIGN, Cell, Run
-from undertow.studies import run as running
-from undertow.studies.plan import cells_of
+from undertow.studies.cell import Filled
+from undertow.studies.plan import Unit, cells_of
 from undertow.studies.results import Results
 from undertow.studies.run import study
 from undertow.studies.spec import StudySpec
+from undertow.studies.workshop import Workshop
+from undertow.testing.runs import same_results
 
 JSMA = Cell("digits_cnn", "jsma")
-
-
-def _same(one: Run, other: Run) -> None:
-    """Every stored number of two runs is equal, bit for bit."""
-    assert one.cells == other.cells
-    for cell in one.cells:
-        for group in ("profiles", "attacks", "class_information"):
-            xr.testing.assert_identical(
-                getattr(one, group)(cell).load(), getattr(other, group)(cell).load()
-            )
-        assert one.exemplars(cell) == other.exemplars(cell)
-        for index in one.exemplars(cell):
-            xr.testing.assert_identical(
-                one.exemplar(cell, index).load(), other.exemplar(cell, index).load()
-            )
-    assert one.answers == other.answers
 
 
 def test_every_cell_is_finished_and_every_question_answered(small_run: Run) -> None:
@@ -81,47 +66,47 @@ def test_exemplars_start_benign_and_end_where_the_attack_ended(small_run: Run) -
 def test_one_seed_gives_identical_numbers(
     small_run: Run, small_spec: StudySpec, fresh_out: Path
 ) -> None:
-    _same(small_run, study(small_spec, out=fresh_out))
+    same_results(small_run, study(small_spec, out=fresh_out))
 
 
 def test_an_interrupted_run_goes_on_and_repeats_nothing(
     small_run: Run, small_spec: StudySpec, fresh_out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[object] = []
-    real = running._do
+    real = Workshop.fill
 
-    def interrupted(writer: object, shop: object, unit: object) -> None:
+    def interrupted(shop: Workshop, unit: Unit) -> Filled:
         if len(done) == 4:
             raise KeyboardInterrupt
         done.append(unit)
-        real(writer, shop, unit)  # type: ignore[arg-type]
+        return real(shop, unit)
 
-    monkeypatch.setattr(running, "_do", interrupted)
+    monkeypatch.setattr(Workshop, "fill", interrupted)
     with pytest.raises(KeyboardInterrupt):
         study(small_spec, out=fresh_out)
     assert ut.open_run(fresh_out).missing
 
-    def counted(writer: object, shop: object, unit: object) -> None:
+    def counted(shop: Workshop, unit: Unit) -> Filled:
         done.append(unit)
-        real(writer, shop, unit)  # type: ignore[arg-type]
+        return real(shop, unit)
 
-    monkeypatch.setattr(running, "_do", counted)
+    monkeypatch.setattr(Workshop, "fill", counted)
     run = study(small_spec, out=fresh_out)
-    assert len(done) == len(set(done))
-    _same(small_run, run)
+    assert len(done) == len(set(done)) == 9
+    same_results(small_run, run)
 
 
 def test_a_failing_shard_is_recorded_and_the_rest_goes_on(
     small_run: Run, small_spec: StudySpec, fresh_out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = running._do
+    real = Workshop.fill
 
-    def failing(writer: object, shop: object, unit: object) -> None:
+    def failing(shop: Workshop, unit: Unit) -> Filled:
         if unit.attack == "fgsm" and unit.shard == 1:
             raise RuntimeError("the ground gave way")
-        real(writer, shop, unit)  # type: ignore[arg-type]
+        return real(shop, unit)
 
-    monkeypatch.setattr(running, "_do", failing)
+    monkeypatch.setattr(Workshop, "fill", failing)
     run = study(small_spec, out=fresh_out)
     record = run.records[Cell("digits_cnn", "fgsm"), 1]
     assert record.state == "failed"
@@ -129,7 +114,25 @@ def test_a_failing_shard_is_recorded_and_the_rest_goes_on(
     assert run.answers is not None
     assert "not finished" in str(run.answers.questions[1].missing)
     monkeypatch.undo()
-    _same(small_run, study(small_spec, out=fresh_out))
+    same_results(small_run, study(small_spec, out=fresh_out))
+
+
+def test_exemplars_wait_for_the_benign_inputs_that_they_are_measured_by(
+    small_run: Run, small_spec: StudySpec, fresh_out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Workshop.fill
+
+    def failing(shop: Workshop, unit: Unit) -> Filled:
+        if unit.attack == BENIGN and unit.shard == 0:
+            raise RuntimeError("the ground gave way")
+        return real(shop, unit)
+
+    monkeypatch.setattr(Workshop, "fill", failing)
+    run = study(small_spec, out=fresh_out)
+    assert run.exemplars(JSMA) == ()
+    assert run.records[JSMA, "exemplar:0"].state == "pending"
+    monkeypatch.undo()
+    same_results(small_run, study(small_spec, out=fresh_out))
 
 
 def test_another_study_in_the_same_place_is_refused(small_run: Run, small_spec: StudySpec) -> None:

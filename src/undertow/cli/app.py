@@ -13,7 +13,9 @@ from undertow.cli import (
     export,
     measure,
     models,
+    plane,
     report,
+    runs,
     study,
     taps,
     trace,
@@ -54,8 +56,10 @@ app.command("measure")(measure.measure)
 app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("calibrate")(calibrate.calibrate)
+app.command("plane")(plane.plane)
 app.command("taps")(taps.taps)
 app.command("view")(view.view)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(attacks.app, name="attacks")
+app.add_typer(runs.app, name="runs")

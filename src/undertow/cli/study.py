@@ -22,6 +22,13 @@ def study(
     seed: Annotated[int | None, typer.Option(min=0, help="The study's seed.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where the data set lies.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Local processes that share the work.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="A Dask scheduler whose workers share the work: tcp://HOST:8786."),
+    ] = None,
     init: Annotated[bool, typer.Option("--init", help="Print a commented example.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -39,7 +46,7 @@ def study(
 
     run = run_study(
         spec, out=out, inputs=inputs, seed=seed, data_dir=data_dir, device=device,
-        progress=terminal(quiet=quiet),
+        workers=workers, cluster=cluster, progress=terminal(quiet=quiet),
     )  # fmt: skip
     for answer in run.answers.questions if run.answers else ():
         for claim in answer.claims:

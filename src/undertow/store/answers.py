@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from undertow.errors import BadInput, Foreign
+from undertow.notebook import table
 
 __all__ = [
     "ANSWERS_VERSION", "Answers", "Claim", "Control", "Curve", "Effect", "Number", "Question",
@@ -72,6 +73,12 @@ class Question(_Record):
     question: str
     claims: tuple[Claim, ...] = ()
     missing: str | None = None
+
+    def _repr_html_(self) -> str:
+        rows = [(c.verdict, c.claim, c.sentence) for c in self.claims]
+        said = f"Not answered: {self.missing}" if self.missing else ""
+        heads = ("verdict", "claim", "what this run says")
+        return table(f"{self.id.upper()} {self.question}", heads, rows, note=said)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -160,6 +167,9 @@ class Table(_Record):
             raise ValueError(f"a row of '{self.title}' has not {len(self.columns)} cells")
         return self
 
+    def _repr_html_(self) -> str:
+        return table(self.title, self.columns, self.rows, note=self.caption)
+
 
 class Answers(_Record):
     """Everything that a run says.
@@ -177,6 +187,26 @@ class Answers(_Record):
     caveats: tuple[str, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def __repr__(self) -> str:
+        asked = ", ".join(f"{q.id}: {q.verdict or 'not answered'}" for q in self.questions)
+        return f"Answers({asked})"
+
+    def _repr_html_(self) -> str:
+        """Every claim with its verdict and its sentence."""
+        rows: list[tuple[str, ...]] = [
+            (question.id.upper(), question.question, claim.verdict, claim.sentence)
+            for question in self.questions
+            for claim in question.claims
+        ]
+        rows += [
+            (q.id.upper(), q.question, "not answered", q.missing)
+            for q in self.questions
+            if q.missing
+        ]
+        heads = ("", "question", "verdict", "what this run says")
+        rows.sort(key=lambda row: row[0])
+        return table("Answers", heads, rows)
 
     def dump(self) -> str:
         """The text of ``answers.json``; loading it gives an equal object."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,21 +16,40 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.abc.store import ByteRequest
-from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
 from undertow.errors import BadInput, Foreign
-from undertow.store.files import flush, inside
+from undertow.store.chunks import (
+    Layout,
+    array_json,
+    chunk_key,
+    encode,
+    group_json,
+    layout_of,
+    put,
+)
+from undertow.store.files import inside
 from undertow.store.schema import order
 
-__all__ = ["array_names", "chunk_files", "create", "open_group", "read", "read_attributes", "write"]
+__all__ = [
+    "META",
+    "array_names",
+    "chunk_files",
+    "create",
+    "layouts",
+    "open_group",
+    "read",
+    "read_attributes",
+    "write",
+]
 
 _CODECS: Final = frozenset({"bytes", "zstd", "crc32c"})
 """What a run is written with. Nothing else is read: other codecs can run code or exhaust memory."""
 _CONFIG: Final = {"write_empty_chunks": True}
 """A chunk that is there was written, even where it holds nothing but the fill value."""
-_FILL: Final = {"f": np.nan, "i": -1, "u": 0, "b": False}
+META: Final = "zarr.json"
+"""The file that holds the metadata of an array or a group."""
 
 
 class _Guarded(LocalStore):  # type: ignore[misc]
@@ -54,114 +74,146 @@ def open_group(root: Path, *, writable: bool = False) -> Any:
 
 
 def create(
-    parent: Any, path: str, dataset: xr.Dataset, *, chunk: int | None, attributes: dict[str, Any]
-) -> None:
+    results: Path,
+    path: str,
+    dataset: xr.Dataset,
+    *,
+    chunk: int | None,
+    attributes: dict[str, Any],
+) -> dict[str, Layout]:
     """Make the arrays of a dataset, or make sure that they are there as they should be.
 
     Variables along ``sample`` are left unfilled, the others are written. Attributes come last, so a
     group that has them is complete.
 
     Args:
-        parent: the root group.
+        results: the folder of the root group.
         path: where in it.
         dataset: shapes, kinds, coordinates. Names of taps become the attribute ``tap``.
         chunk: inputs in a shard; ``None`` for one chunk an array.
         attributes: what else the group is to say, as JSON can hold it.
 
+    Returns:
+        How each array lies on the disk.
+
     Raises:
         BadInput: if arrays of another shape are there already.
     """
-    group = parent.require_group(path)
-    texts = {
-        str(k): [str(v) for v in c.values]
-        for k, c in dataset.coords.items()
-        if c.dtype.kind in "UO"
+    place = results / path
+    place.mkdir(parents=True, exist_ok=True)
+    for above in [p for p in place.parents if p.is_relative_to(results) and p != results]:
+        if not (above / META).is_file():
+            put(above / META, group_json({}))
+    texts = {str(k): c.values for k, c in dataset.coords.items() if c.dtype.kind in "UO"}
+    layouts = {
+        str(name): _layout(array, chunk)
+        for name, array in dataset.variables.items()
+        if str(name) not in texts
     }
-    for name, array in dataset.variables.items():
-        if str(name) in texts:
-            continue
-        shape = tuple(int(n) for n in array.shape)
-        rows = "sample" in array.dims and chunk is not None
-        chunks = tuple(
-            max(1, min(chunk or size, size) if dim == "sample" else size)
-            for dim, size in zip(array.dims, shape, strict=True)
+    for name, layout in layouts.items():
+        _make(place / name, layout, f"{path}/{name}")
+        if not layout.split or chunk is None:
+            _fill(place / name, layout, dataset.variables[name].values)
+    said = {name: [str(v) for v in values] for name, values in texts.items()}
+    put(place / META, group_json({**attributes, **said, "shard": chunk}))
+    return layouts
+
+
+def _layout(array: xr.Variable, chunk: int | None) -> Layout:
+    shape = tuple(int(n) for n in array.shape)
+    chunks = tuple(
+        max(1, min(chunk or size, size) if dim == "sample" else size)
+        for dim, size in zip(array.dims, shape, strict=True)
+    )
+    said = tuple((k, v) for k, v in array.attrs.items() if isinstance(v, str))
+    dtype = array.dtype.newbyteorder("<").str
+    return Layout(shape, dtype, chunks, tuple(str(d) for d in array.dims), said)
+
+
+def _make(folder: Path, layout: Layout, name: str) -> None:
+    """The metadata of one array, unless they are there; torn ones are made anew."""
+    folder.mkdir(exist_ok=True)
+    found = layout_of(folder / META)
+    if found is None:
+        put(folder / META, array_json(layout))
+    elif not found.fits(layout):
+        raise BadInput(
+            f"{name} is there with shape {found.shape}, {found.dtype}, chunks {found.chunks}; "
+            f"now asked for {layout.shape}, {layout.dtype}, {layout.chunks}"
         )
-        if name in group:
-            found = group[name]
-            if found.shape != shape or found.dtype != array.dtype or found.chunks != chunks:
-                raise BadInput(
-                    f"{path}/{name} is there with shape {found.shape}, {found.dtype}, chunks "
-                    f"{found.chunks}; "
-                    f"now asked for {shape}, {array.dtype}, {chunks}"
-                )
-        else:
-            found = group.create_array(
-                name=name,
-                shape=shape,
-                dtype=array.dtype,
-                chunks=chunks,
-                dimension_names=array.dims,
-                fill_value=_FILL[array.dtype.kind],
-                chunk_key_encoding={"name": "default", "separator": "."},
-                compressors=[ZstdCodec(level=3), Crc32cCodec()],
-                attributes={k: v for k, v in array.attrs.items() if isinstance(v, str)},
-                config=_CONFIG,
-            )
-        if not rows:
-            _fill(found, slice(None), np.asarray(array.values))
-    group.attrs.put({**attributes, **texts, "shard": chunk})
 
 
-def _fill(array: Any, where: slice, values: np.ndarray) -> None:
+def _fill(folder: Path, layout: Layout, values: np.ndarray) -> None:
+    """Write an array that is one chunk."""
     if values.size:
-        array[where if array.ndim else ...] = values
+        put(folder / chunk_key(0, values.ndim), encode(values, layout))
 
 
-def write(parent: Any, path: str, dataset: xr.Dataset, start: int) -> list[Path]:
+def layouts(results: Path, path: str) -> dict[str, Layout]:
+    """How the arrays of a group lie on the disk."""
+    found = {name: layout_of(results / path / name / META) for name in array_names(results, path)}
+    return {name: layout for name, layout in found.items() if layout is not None}
+
+
+def write(
+    results: Path, path: str, dataset: xr.Dataset, start: int, known: Mapping[str, Layout]
+) -> list[Path]:
     """Write the rows ``start…`` of a group that :func:`create` made.
 
     Args:
-        parent: the root group.
+        results: the folder of the root group.
         path: where in it.
         dataset: the rows; every array along ``sample`` that was made must be there.
         start: the first row; the rows are whole shards, or lie inside one.
+        known: how its arrays lie on the disk.
 
     Returns:
-        The files that now hold them, flushed to the disk.
+        The files that now hold them; the caller flushes them.
 
     Raises:
         BadInput: arrays missing or misshapen, or rows that would touch another shard's file.
     """
-    group, rows = parent[path], dataset.sizes["sample"]
-    shard, files, stop = int(group.attrs["shard"]), [], start + rows
-    with zarr.config.set({f"array.{key}": value for key, value in _CONFIG.items()}):
-        arrays = {
-            n: a for n, a in group.arrays() if (a.metadata.dimension_names or ("",))[0] == "sample"
-        }
-    total = next(iter(arrays.values())).shape[0]
-    whole = start % shard == 0 and (stop % shard == 0 or stop == total)
-    if (
-        rows < 1
-        or start < 0
-        or stop > total
-        or not (whole or start // shard == (stop - 1) // shard)
-    ):
-        raise BadInput(f"{path}: rows {start}…{stop - 1} of {total} cut across shards of {shard}")
-    if absent := sorted(set(arrays) - {str(n) for n in dataset.variables}):
+    rows, files = dataset.sizes["sample"], []
+    split = {name: layout for name, layout in known.items() if layout.split}
+    first = next(iter(split.values()))
+    whole = _whole(path, start, start + rows, first)
+    if absent := sorted(set(split) - {str(n) for n in dataset.variables}):
         raise BadInput(f"{path}: {', '.join(absent)} missing")
-    for name, array in arrays.items():
-        values = np.asarray(dataset[name].values)
-        if values.shape != (rows, *array.shape[1:]) or values.dtype.kind != array.dtype.kind:
+    for name, layout in split.items():
+        values = np.asarray(dataset.variables[name].values)
+        dtype = np.dtype(layout.dtype)
+        if values.shape != (rows, *layout.shape[1:]) or values.dtype.kind != dtype.kind:
             raise BadInput(
-                f"{path}/{name}: got {values.dtype} {values.shape}, prepared as {array.dtype} "
-                f"{array.shape}"
+                f"{path}/{name}: got {values.dtype} {values.shape}, prepared as {dtype} "
+                f"{layout.shape}"
             )
-        _fill(array, slice(start, stop), values.astype(array.dtype, copy=False))
-        files += chunk_files(
-            parent, f"{path}/{name}", range(start // shard, (stop - 1) // shard + 1)
-        )
-    flush([*files, *{f.parent for f in files}])
+        if not whole:
+            _patch(results, f"{path}/{name}", start, values)
+        size = layout.chunks[0]
+        for shard in range(start // size, (start + rows - 1) // size + 1) if values.size else ():
+            file = results / path / name / chunk_key(shard, values.ndim)
+            if whole:
+                put(file, encode(values[shard * size - start :][:size], layout))
+            files.append(file)
     return files
+
+
+def _whole(path: str, start: int, stop: int, layout: Layout) -> bool:
+    """Whether the rows are whole shards; else they must lie inside one."""
+    total, shard = layout.shape[0], layout.chunks[0]
+    whole = start % shard == 0 and (stop % shard == 0 or stop == total)
+    inside_one = start // shard == (stop - 1) // shard
+    if stop <= start or start < 0 or stop > total or not (whole or inside_one):
+        raise BadInput(f"{path}: rows {start}…{stop - 1} of {total} cut across shards of {shard}")
+    return whole
+
+
+def _patch(results: Path, path: str, start: int, values: np.ndarray) -> None:
+    """Rows inside a shard: the rest of its chunk stays, so zarr reads it and writes it back."""
+    if values.size:
+        array = open_group(results, writable=True)[path]
+        with zarr.config.set({f"array.{key}": value for key, value in _CONFIG.items()}):
+            array[start : start + len(values)] = values.astype(array.dtype, copy=False)
 
 
 def chunk_files(parent: Any, path: str, shards: range) -> list[Path]:
@@ -170,7 +222,7 @@ def chunk_files(parent: Any, path: str, shards: range) -> list[Path]:
     if not math.prod(array.shape):
         return []
     folder = Path(parent.store.root) / path
-    return [folder / ".".join(["c", str(s), *["0"] * (array.ndim - 1)]) for s in shards]
+    return [folder / chunk_key(s, array.ndim) for s in shards]
 
 
 def read_attributes(root: Path, path: str = "") -> dict[str, Any]:

@@ -61,14 +61,20 @@ def _chunks(root: Any, path: str, cell: Cell, shards: list[int]) -> Iterator[Fau
 
 
 def _exemplars(run: Run, cell: Cell) -> Iterator[Fault]:
-    for index in run.exemplars(cell):
-        shard = f"exemplar:{index}"
+    have = run.exemplars(cell)
+    for index in have:
+        shard = run.exemplar_shard(index)
         place = f"exemplars/{cell.slug}/{index}"
         try:
             run.exemplar(cell, index).load()
         except Exception as error:  # as above
             file = run.path / "results.zarr" / place
             yield Fault(f"{place} is damaged ({type(error).__name__})", cell, shard, file)
+    for (owner, told), record in run.records.items():
+        if owner == cell and isinstance(told, str) and record.state == "done":
+            index = run.exemplar_index(told)
+            if index not in have:
+                yield Fault(f"exemplars/{cell.slug}/{index} is missing", cell, told)
 
 
 def _cells(run: Run) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -74,8 +75,13 @@ def flush(paths: Iterable[Path]) -> None:
     if len(todo) == 1:
         _flush(todo[0])
     elif todo:  # asked for at once, the disk writes them in one go: some 20 times faster
-        with ThreadPoolExecutor(min(32, len(todo))) as pool:
-            list(pool.map(_flush, todo))
+        list(_flushers(os.getpid()).map(_flush, todo))
+
+
+@cache
+def _flushers(process: int) -> ThreadPoolExecutor:
+    """Threads that wait for the disk, made once; a forked process needs its own."""
+    return ThreadPoolExecutor(32, thread_name_prefix="undertow-flush")
 
 
 def sweep(folder: Path) -> int:

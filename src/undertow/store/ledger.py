@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
@@ -17,7 +17,7 @@ from zlib import crc32
 
 from undertow.errors import BadInput
 from undertow.store.cell import Cell
-from undertow.store.files import disk_errors
+from undertow.store.files import disk_errors, replace_bytes
 
 __all__ = ["Ledger", "Record", "Shard", "State", "read_ledger"]
 
@@ -111,7 +111,7 @@ def read_ledger(path: Path) -> _Told:
 
 
 class Ledger:
-    """A ledger open for writing. Every event is on the disk before the call returns.
+    """A ledger open for writing. What was finished is on the disk before the call returns.
 
     Args:
         path: the file; it is made if absent.
@@ -128,27 +128,43 @@ class Ledger:
             if self._told.torn:  # a kill tore the last line; it was never said
                 os.ftruncate(self._handle, data.rfind(b"\n") + 1)
 
-    def _append(self, event: Mapping[str, Any]) -> None:
-        data = _encode(event)
+    def _append(self, *events: Mapping[str, Any], sync: bool = True) -> None:
+        lines = [_encode(event) for event in events]
+        data = b"".join(lines)
         with disk_errors(self.path):
             size = os.fstat(self._handle).st_size
             try:
                 if os.write(self._handle, data) != len(data):
                     raise OSError(28, "No space left on device")
-                os.fsync(self._handle)
+                if sync:
+                    os.fsync(self._handle)
             except OSError:
                 os.ftruncate(self._handle, size)
                 raise
-        self._told.take(_decode(data))
+        for line in lines:
+            self._told.take(_decode(line))
 
     def plan(self, cell: Cell, shards: int) -> None:
         """Say how many shards a cell will have, so that a reader knows what is missing."""
-        if self._told.planned.get(cell) != shards:
-            self._append({"cell": [cell.model, cell.attack, cell.source], "plan": int(shards)})
+        self.plan_all({cell: shards})
 
-    def record(
+    def plan_all(self, shards: Mapping[Cell, int]) -> None:
+        """Say of several cells how many shards each will have, with one wait for the disk."""
+        self._append(
+            *(
+                {"cell": [cell.model, cell.attack, cell.source], "plan": int(count)}
+                for cell, count in shards.items()
+                if self._told.planned.get(cell) != count
+            )
+        )
+
+    def record(self, cell: Cell, shard: Shard, state: State | str, **known: Any) -> None:
+        """Write down what became of one cell's shard; as :meth:`record_all`."""
+        self.record_all((cell,), shard, state, **known)
+
+    def record_all(
         self,
-        cell: Cell,
+        cells: Iterable[Cell],
         shard: Shard,
         state: State | str,
         *,
@@ -157,10 +173,13 @@ class Ledger:
         traceback: str | None = None,
         **facts: Any,
     ) -> None:
-        """Write down what became of a shard.
+        """Write down what became of a shard, of all the cells that it fills at once.
+
+        ``running`` may be lost when the machine stops, since it changes nothing; everything else
+        is on the disk when the call returns.
 
         Args:
-            cell: its cell.
+            cells: its cells.
             shard: its number.
             state: pending, running, done or failed.
             seconds: how long it took.
@@ -175,15 +194,14 @@ class Ledger:
         if state not in _STATES:
             raise BadInput(f"unknown state '{state}' (allowed: {', '.join(_STATES)})")
         given = {"seconds": seconds, "worker": worker, "traceback": traceback, **facts}
-        self._append(
-            {
-                "cell": [cell.model, cell.attack, cell.source],
-                "shard": shard,
-                "state": state,
-                "at": round(time.time(), 3),
-                **{k: v for k, v in given.items() if v is not None},
-            }
-        )
+        said = {
+            "shard": shard,
+            "state": state,
+            "at": round(time.time(), 3),
+            **{k: v for k, v in given.items() if v is not None},
+        }
+        events = [{"cell": [cell.model, cell.attack, cell.source], **said} for cell in cells]
+        self._append(*events, sync=state != "running")
 
     def done(self, cell: Cell, shard: Shard) -> bool:
         """Whether nothing is left to do for this shard."""
@@ -204,6 +222,19 @@ class Ledger:
     def damaged(self) -> tuple[int, ...]:
         """Numbers of the lines that cannot be trusted; what they said counts as unsaid."""
         return tuple(self._told.damaged)
+
+    def mend(self) -> None:
+        """Leave out the lines that cannot be trusted."""
+        if not self._told.damaged:
+            return
+        lines = self.path.read_bytes().split(b"\n")
+        bad = set(self._told.damaged)
+        kept = [line for number, line in enumerate(lines, start=1) if line and number not in bad]
+        with disk_errors(self.path):
+            replace_bytes(self.path, b"".join(line + b"\n" for line in kept))
+            os.close(self._handle)
+            self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._told.damaged.clear()
 
     def close(self) -> None:
         """Close the file; harmless when done twice."""

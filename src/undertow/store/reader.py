@@ -187,6 +187,17 @@ class Run:
             raise UnknownName(f"recorded input of {cell.name}", index, map(str, have))
         return arrays.read(self._results, f"{self._groups['exemplars'][cell]}/{index}")
 
+    def exemplar_index(self, shard: str) -> int:
+        """The input that a shard named ``exemplar:N`` records: the N-th of the run's inputs."""
+        inputs, place = self.manifest.get("inputs") or (), shard.removeprefix("exemplar:")
+        number = int(place) if place.isdecimal() else -1
+        return int(inputs[number]) if 0 <= number < len(inputs) else number
+
+    def exemplar_shard(self, index: int) -> str:
+        """The name of the shard that records an input."""
+        inputs = list(self.manifest.get("inputs") or ())
+        return f"exemplar:{inputs.index(index) if index in inputs else index}"
+
     @cached_property
     def answers(self) -> Answers | None:
         """The answers; ``None`` where none were written yet."""

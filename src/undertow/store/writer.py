@@ -20,6 +20,7 @@ from undertow.errors import BadInput, Foreign, Unavailable
 from undertow.store import arrays
 from undertow.store.answers import Answers
 from undertow.store.cell import Cell
+from undertow.store.chunks import Layout, group_json
 from undertow.store.files import PARTIAL, Lock, disk_errors, flush, replace_bytes, sweep
 from undertow.store.ledger import Ledger, Shard
 from undertow.store.schema import GROUPS, SCHEMA_VERSION, validate
@@ -73,9 +74,11 @@ class RunWriter:
             sweep(path)
             for left in self._results.glob(f"exemplars/*/*{PARTIAL}"):
                 shutil.rmtree(left)
-            self._root = arrays.open_group(self._results, writable=True)
-            if self._root.attrs.get("schema") != SCHEMA_VERSION:
-                self._root.attrs.put({"schema": SCHEMA_VERSION, "format": FORMAT})
+            if arrays.read_attributes(self._results).get("schema") != SCHEMA_VERSION:
+                self._results.mkdir(exist_ok=True)
+                root = group_json({"schema": SCHEMA_VERSION, "format": FORMAT})
+                replace_bytes(self._results / "zarr.json", root)
+        self._layouts: dict[str, dict[str, Layout]] = {}
         self.ledger = Ledger(path / "ledger.jsonl")
 
     def __enter__(self) -> RunWriter:
@@ -125,9 +128,10 @@ class RunWriter:
         for name in template.variables:
             template[name].attrs = units.get(str(name).partition("@")[0], {})
         said = {**_plain(dict(template.attrs)), "cell": [cell.model, cell.attack, cell.source]}
+        path = f"{group}/{cell.slug}"
         with disk_errors(self.path):
-            arrays.create(
-                self._root, f"{group}/{cell.slug}", template, chunk=shard, attributes=said
+            self._layouts[path] = arrays.create(
+                self._results, path, template, chunk=shard, attributes=said
             )
 
     def write(self, group: str, cell: Cell, dataset: xr.Dataset, start: int) -> None:
@@ -143,10 +147,35 @@ class RunWriter:
             BadInput: the rows do not fit what was prepared, or cut across shards.
             Unavailable: the disk is full.
         """
-        if f"{group}/{cell.slug}" not in self._root:
-            raise BadInput(f"{group} of cell '{cell.name}' was not prepared")
+        self.write_all({(group, cell): dataset}, start)
+
+    def write_all(self, parts: Mapping[tuple[str, Cell], xr.Dataset], start: int) -> None:
+        """Write the same rows of several groups and cells, with one wait for the disk at the end.
+
+        Args:
+            parts: the rows, by group and cell, each as :meth:`write` takes them.
+            start: the first row's place on the cells' sample axis.
+
+        Raises:
+            BadInput: rows do not fit what was prepared, or cut across shards.
+            Unavailable: the disk is full.
+        """
+        files: list[Path] = []
         with disk_errors(self.path):
-            arrays.write(self._root, f"{group}/{cell.slug}", dataset, start)
+            for (group, cell), dataset in parts.items():
+                path = f"{group}/{cell.slug}"
+                files += arrays.write(
+                    self._results, path, dataset, start, self._prepared(path, group, cell)
+                )
+            flush([*files, *{f.parent for f in files}])
+
+    def _prepared(self, path: str, group: str, cell: Cell) -> dict[str, Layout]:
+        """The layout of a group; known since it was prepared, or read from the disk once."""
+        if path not in self._layouts:
+            if "cell" not in arrays.read_attributes(self._results, path):
+                raise BadInput(f"{group} of cell '{cell.name}' was not prepared")
+            self._layouts[path] = arrays.layouts(self._results, path)
+        return self._layouts[path]
 
     def exemplar(self, cell: Cell, index: int, dataset: xr.Dataset) -> None:
         """Write one recorded input, whole or not at all; an earlier one is replaced.
@@ -166,7 +195,7 @@ class RunWriter:
         }
         with disk_errors(self.path):
             try:
-                arrays.create(self._root, partial, dataset, chunk=None, attributes=said)
+                arrays.create(self._results, partial, dataset, chunk=None, attributes=said)
                 flush((self._results / partial).rglob("*"))
                 final = place / str(int(index))
                 if final.exists():
@@ -201,6 +230,7 @@ class RunWriter:
                     shutil.rmtree(fault.file) if fault.file.is_dir() else fault.file.unlink()
             if fault.cell is not None and fault.shard is not None:
                 self.ledger.record(fault.cell, fault.shard, "pending", reason=fault.words)
+        self.ledger.mend()
         return [fault.words for fault in faults]
 
 

@@ -94,9 +94,10 @@ def _shown(results: Results, model: str) -> list[tuple[str, Cell, np.ndarray]]:
 
 
 def _readable(results: Results, cell: Cell) -> bool:
-    """Whether a cell is finished, and those that say where its attack succeeded."""
-    if cell.benign:
-        return results.complete(cell)
+    """Whether a cell is finished, its benign inputs, and where its attack's success is told."""
+    benign = Cell(cell.model, BENIGN)
+    if cell.benign or not results.complete(benign):
+        return cell.benign and results.complete(cell)
     attack = cell.control_of or cell.attack
     return results.complete(cell, *(Cell(model, attack) for model in results.aimed(cell)))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -20,6 +21,11 @@ from undertow.models import check_output, load_model
 from undertow.progress import SILENT, Progress
 from undertow.store import BENIGN, Cell, Run, RunWriter, create_run, open_run, template
 from undertow.studies.conclude import conclude
+from undertow.studies.executors import Executor, Job, Outcome, Task
+from undertow.studies.executors.dask import Dask
+from undertow.studies.executors.in_process import InProcess
+from undertow.studies.executors.processes import Processes
+from undertow.studies.executors.work import accept, job_of
 from undertow.studies.manifest import manifest_of
 from undertow.studies.plan import Unit, cells_of, exemplar_units, shards_of, units
 from undertow.studies.probe import select
@@ -37,6 +43,8 @@ def study(
     seed: int | None = None,
     data_dir: str | Path | None = None,
     device: str = "cpu",
+    workers: int | None = None,
+    cluster: str | None = None,
     progress: Progress = SILENT,
 ) -> Run:
     """Run a study, or go on with the run that ``out`` holds; repeats nothing that is done.
@@ -48,6 +56,8 @@ def study(
         seed: the seed, instead of the spec's.
         data_dir: where the data set lies, if not in the cache.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
+        workers: local processes that share the work; ``None`` for this process alone.
+        cluster: the address of a Dask scheduler whose workers share the work.
         progress: told how far it is.
 
     Returns:
@@ -58,6 +68,7 @@ def study(
     """
     spec = _overridden(spec if isinstance(spec, StudySpec) else load_spec(spec), inputs, seed)
     spec.check_names()
+    executor = _executor(workers, cluster)
     data = load_data(spec.data.name, spec.data.split, data_dir=data_dir, progress=progress)
     train = load_data(spec.data.name, "fit", data_dir=data_dir, progress=progress)
     models = {name: load_model(name, device=device) for name in spec.models}
@@ -73,12 +84,24 @@ def study(
         shop.settle(writer.manifest.get("strengths"), progress)
         writer.update_manifest(strengths=shop.strengths)
         _prepare(writer, shop)
-        _work(writer, shop, units(spec), progress)
-        _work(writer, shop, exemplar_units(spec), progress)
+        _note(writer, executor=executor.name, workers=workers, cluster=cluster)
+        job = job_of(shop, f"undertow-{uuid4().hex}", manifest["hashes"], data_dir)
+        if isinstance(executor, InProcess):
+            accept(job, shop)
+        del shop, models, train, data  # workers have their own
+        _work(writer, executor, job, progress)
         run = open_run(writer.path)
         writer.answers(conclude(run))
-        _note_time(writer, time.monotonic() - started)
+        _note(writer, seconds=round(time.monotonic() - started, 1))
     return open_run(run.path)
+
+
+def _executor(workers: int | None, cluster: str | None) -> Executor:
+    if workers is not None and cluster is not None:
+        raise BadInput("local workers or a cluster, not both")
+    if cluster is not None:
+        return Dask(cluster)
+    return InProcess() if workers is None else Processes(workers)
 
 
 def _overridden(spec: StudySpec, inputs: int | None, seed: int | None) -> StudySpec:
@@ -143,52 +166,95 @@ def _prepare(writer: RunWriter, shop: Workshop) -> None:
             )
         for group, empty in groups.items():
             writer.prepare(group, cell, empty, spec.shard)
-        writer.ledger.plan(cell, len(shards_of(spec)))
+    shards = len(shards_of(spec))
+    writer.ledger.plan_all(dict.fromkeys(cells_of(spec), shards))
 
 
-def _work(writer: RunWriter, shop: Workshop, todo: Iterable[Unit], progress: Progress) -> None:
-    """Do what is not done, one unit after the other; a failed one is recorded and passed over."""
-    left = [u for u in todo if not all(writer.done(cell, u.shard) for cell in u.cells)]
-    with progress("Measuring", sum(u.stop - u.start for u in left), "inputs") as advance:
-        for unit in left:
-            note = f"{unit.source} {unit.attack}"
-            started = time.monotonic()
-            for cell in unit.cells:
-                writer.ledger.record(cell, unit.shard, "running")
-            try:
-                _do(writer, shop, unit)
-            except (Unavailable, KeyboardInterrupt):
-                raise
-            except Exception:
-                for cell in unit.cells:
-                    writer.ledger.record(
-                        cell, unit.shard, "failed", traceback=traceback.format_exc()
-                    )
-                note += " failed"
-            else:
-                seconds = round(time.monotonic() - started, 3)
-                for cell in unit.cells:
-                    writer.ledger.record(cell, unit.shard, "done", seconds=seconds)
-            advance(unit.stop - unit.start, note)
+def _work(writer: RunWriter, executor: Executor, job: Job, progress: Progress) -> None:
+    """Do what is not done; a unit that fails is recorded and passed over.
 
-
-def _do(writer: RunWriter, shop: Workshop, unit: Unit) -> None:
-    if isinstance(unit.shard, int):
-        for (group, cell), dataset in shop.fill(unit).items():
-            writer.write(group, cell, dataset, unit.start)
+    Benign inputs come first: exemplars are measured in units of their spread.
+    """
+    spec = StudySpec(**job.spec)
+    left = [
+        unit
+        for unit in (*units(spec), *exemplar_units(spec))
+        if not all(writer.done(cell, unit.shard) for cell in unit.cells)
+    ]
+    benign = [unit for unit in left if unit.attack == BENIGN]
+    others = [unit for unit in left if unit.attack != BENIGN]
+    if not left:
         return
-    for cell, dataset in shop.follow(unit, _benign_std(writer, unit.source)).items():
-        writer.exemplar(cell, int(shop.index[unit.start]), dataset)
+    total = sum(unit.stop - unit.start for unit in left)
+    with (
+        executor.at_work(job) as do,
+        progress("Measuring", total, "inputs") as advance,
+    ):
+        for todo in (benign, others):
+            for outcome in do(_tasks(writer, spec, todo)):
+                note = f"{outcome.unit.source} {outcome.unit.attack}"
+                kept = _keep(writer, outcome, job)
+                advance(outcome.unit.stop - outcome.unit.start, note if kept else f"{note} failed")
 
 
-def _benign_std(writer: RunWriter, model: str) -> dict[str, NDArray[Any]]:
-    """Standard deviation over benign inputs of every profile, (tap,): the unit of differences."""
-    found = open_run(writer.path).profiles(Cell(model, BENIGN))
+def _tasks(writer: RunWriter, spec: StudySpec, todo: Iterable[Unit]) -> Iterator[Task]:
+    """Tasks, each written down as running when somebody takes it."""
+    spread: dict[str, Mapping[str, NDArray[Any]] | None] = {}
+    for unit in todo:
+        if isinstance(unit.shard, int):
+            task = Task(unit=unit)
+        else:
+            if unit.source not in spread:
+                spread[unit.source] = _benign_std(writer, spec, unit.source)
+            unit_of_difference = spread[unit.source]
+            if unit_of_difference is None:
+                why = "the benign inputs, whose spread is the unit of differences, are not finished"
+                writer.ledger.record_all(unit.cells, unit.shard, "pending", reason=why)
+                continue
+            task = Task(unit=unit, benign_std=unit_of_difference)
+        writer.ledger.record_all(unit.cells, unit.shard, "running")
+        yield task
+
+
+def _keep(writer: RunWriter, outcome: Outcome, job: Job) -> bool:
+    """Write what a unit filled, then that it is done; or that it failed, and why."""
+    unit, started = outcome.unit, time.monotonic()
+    told: dict[str, Any] = {"worker": outcome.worker or None, **outcome.facts}
+    problem = outcome.traceback
+    if problem is None:
+        try:
+            if isinstance(unit.shard, int):
+                writer.write_all(outcome.results, unit.start)
+            else:
+                for (_, cell), dataset in outcome.results.items():
+                    writer.exemplar(cell, int(job.index[unit.start]), dataset)
+        except Unavailable:
+            raise
+        except Exception:
+            problem = traceback.format_exc()
+    if problem is not None:
+        writer.ledger.record_all(unit.cells, unit.shard, "failed", traceback=problem, **told)
+        return False
+    told |= {"seconds": round(outcome.seconds, 3), "stored": round(time.monotonic() - started, 4)}
+    writer.ledger.record_all(unit.cells, unit.shard, "done", **told)
+    return True
+
+
+def _benign_std(writer: RunWriter, spec: StudySpec, model: str) -> dict[str, NDArray[Any]] | None:
+    """Standard deviation over benign inputs of every profile, (tap,): the unit of differences.
+
+    ``None`` where the benign cell is not finished.
+    """
+    cell = Cell(model, BENIGN)
+    if not all(writer.done(cell, number) for number, *_ in shards_of(spec)):
+        return None
+    found = open_run(writer.path).profiles(cell)
     return {p: found[p].values.std(axis=0, ddof=1) for p in PROFILES}
 
 
-def _note_time(writer: RunWriter, seconds: float) -> None:
+def _note(writer: RunWriter, **facts: Any) -> None:
+    """Add to what the manifest says of this start."""
     sessions = [dict(s) for s in writer.manifest.get("sessions", [])]
     if sessions:
-        sessions[-1]["seconds"] = round(seconds, 1)
+        sessions[-1] |= {name: value for name, value in facts.items() if value is not None}
         writer.update_manifest(sessions=sessions)

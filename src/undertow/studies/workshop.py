@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 
 from undertow.attacks import make
 from undertow.data import ImageSet
+from undertow.information.readers import Readers
 from undertow.progress import SILENT, Progress
 from undertow.store import BENIGN, Cell
 from undertow.studies.cell import Batch, Filled, exemplar, fill
@@ -21,7 +23,7 @@ from undertow.studies.probe import Probe, build_probe
 from undertow.studies.readers_cache import readers_for, two_sets
 from undertow.studies.spec import AttackSpec, StudySpec
 from undertow.studies.strength import settle
-from undertow.types import Attack
+from undertow.types import Attack, Tap
 
 __all__ = ["Workshop"]
 
@@ -38,6 +40,9 @@ class Workshop:
         models: the loaded models, by name.
         device: where to compute.
         strengths: the settled settings of each attack on each model (:meth:`settle`).
+        readers: class readers by model, where they are fitted already.
+        at_once: inputs that memory has room for, by source and attack, where it is not a shard.
+        progress: told how far fitting is.
     """
 
     spec: StudySpec
@@ -47,6 +52,8 @@ class Workshop:
     models: Mapping[str, nn.Module]
     device: str = "cpu"
     strengths: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    readers: Mapping[str, Readers] = field(default_factory=dict)
+    at_once: dict[tuple[str, str], int] = field(default_factory=dict)
     progress: Progress = SILENT
     _probes: dict[str, Probe] = field(default_factory=dict)
 
@@ -60,11 +67,13 @@ class Workshop:
         """The model of this name, ready to measure."""
         if name not in self._probes:
             self._probes[name] = build_probe(
-                self.spec, name, self.models[name], self.train, self._readers
+                self.spec, name, self.models[name], self.train, partial(self._readers, name)
             )
         return self._probes[name]
 
-    def _readers(self, model: nn.Module, taps: Any) -> Any:
+    def _readers(self, name: str, model: nn.Module, taps: Sequence[Tap]) -> Readers:
+        if name in self.readers:
+            return self.readers[name]
         return readers_for(
             model, taps, self.train, self.spec.readers, seed=self.spec.seed, progress=self.progress
         )

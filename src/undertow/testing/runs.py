@@ -11,6 +11,7 @@ import xarray as xr
 
 from undertow.axes import PROFILES
 from undertow.store import (
+    GROUPS,
     Answers,
     Cell,
     Curve,
@@ -36,7 +37,7 @@ from undertow.testing.invented import (
     result_rows,
 )
 
-__all__ = ["CLASSES", "TAPS", "exemplar", "synthetic_run"]
+__all__ = ["CLASSES", "TAPS", "exemplar", "same_results", "synthetic_run"]
 
 _QUESTIONS: Final = (
     (
@@ -232,3 +233,17 @@ def synthetic_run(
             failed = "Traceback …\nMemoryError: no room"
             writer.ledger.record(cells[-1], 1, "failed", traceback=failed)
     return open_run(path)
+
+
+def same_results(one: Run, other: Run) -> None:
+    """Fail unless every stored number of two runs is equal, bit for bit, and so are the answers."""
+    assert one.cells == other.cells
+    for cell in one.cells:
+        for group in (g for g in GROUPS if g != "exemplars" and one.has(g, cell)):
+            a, b = (getattr(run, group)(cell).load() for run in (one, other))
+            assert a.identical(b), f"{group} of {cell.name} differ"
+        assert one.exemplars(cell) == other.exemplars(cell)
+        for index in one.exemplars(cell):
+            a, b = (run.exemplar(cell, index).load() for run in (one, other))
+            assert a.identical(b), f"exemplar {index} of {cell.name} differs"
+    assert one.answers == other.answers

@@ -1,0 +1,1 @@
+"""What a study costs: bookkeeping, workers, inputs. ``python -m benchmarks.study``."""

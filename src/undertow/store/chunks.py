@@ -1,0 +1,132 @@
+"""Files of zarr arrays, made without zarr's event loop: some twenty times faster for small arrays.
+
+A shard of a cell is about forty small files. Their metadata come from zarr itself, once for each
+kind of array; their chunks are what zarr would have written, byte for byte (tested).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import google_crc32c
+import numpy as np
+import zarr
+from numcodecs.zstd import Zstd
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore
+
+from undertow.store.files import PARTIAL
+
+__all__ = ["FILL", "Layout", "array_json", "chunk_key", "encode", "group_json", "layout_of", "put"]
+
+FILL: Final[Mapping[str, Any]] = {"f": np.nan, "i": -1, "u": 0, "b": False}
+"""What an array of each kind holds where nothing was written."""
+_LEVEL: Final = 3
+_ZSTD: Final = Zstd(level=_LEVEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How an array lies on the disk.
+
+    Args:
+        shape: its sizes.
+        dtype: the kind of number, as numpy writes it (``<f4``).
+        chunks: sizes of a chunk; only the first axis is split.
+        dims: names of the axes.
+        said: attributes, in words.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    chunks: tuple[int, ...]
+    dims: tuple[str, ...]
+    said: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def split(self) -> bool:
+        """Whether its rows are inputs, written shard by shard."""
+        return self.dims[:1] == ("sample",)
+
+    def fits(self, other: Layout) -> bool:
+        """Whether values of the other could lie where this one does."""
+        mine, its = (self.shape, self.dtype, self.chunks), (other.shape, other.dtype, other.chunks)
+        return mine == its
+
+
+@lru_cache(maxsize=4096)
+def array_json(layout: Layout) -> bytes:
+    """The metadata of an array, as zarr makes them."""
+    array = zarr.create_array(
+        MemoryStore(),
+        shape=layout.shape,
+        dtype=np.dtype(layout.dtype),
+        chunks=layout.chunks,
+        dimension_names=layout.dims,
+        fill_value=FILL[np.dtype(layout.dtype).kind],
+        chunk_key_encoding={"name": "default", "separator": "."},
+        compressors=[ZstdCodec(level=_LEVEL), Crc32cCodec()],
+        attributes=dict(layout.said),
+    )
+    files = array.metadata.to_buffer_dict(default_buffer_prototype())
+    content: bytes = files["zarr.json"].to_bytes()
+    return content
+
+
+def group_json(attributes: Mapping[str, Any]) -> bytes:
+    """The metadata of a group."""
+    meta = {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}
+    return json.dumps(meta, indent=2, allow_nan=False).encode()
+
+
+def layout_of(file: Path) -> Layout | None:
+    """The layout that an array's ``zarr.json`` tells; ``None`` where it is absent or torn."""
+    try:
+        meta = json.loads(file.read_bytes())
+        return Layout(
+            shape=tuple(meta["shape"]),
+            dtype=np.dtype(meta["data_type"]).newbyteorder("<").str,
+            chunks=tuple(meta["chunk_grid"]["configuration"]["chunk_shape"]),
+            dims=tuple(meta.get("dimension_names") or ()),  # a number alone has none
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def encode(values: NDArray[Any], layout: Layout) -> bytes:
+    """One chunk: the values, filled up to a whole chunk, compressed, with their checksum."""
+    dtype = np.dtype(layout.dtype)
+    if values.shape != layout.chunks:
+        whole = np.full(layout.chunks, FILL[dtype.kind], dtype)
+        whole[: len(values)] = values
+        values = whole
+    packed: bytes = _ZSTD.encode(np.ascontiguousarray(values, dtype=dtype))
+    checksum: int = google_crc32c.value(packed)
+    return packed + checksum.to_bytes(4, "little")
+
+
+def chunk_key(shard: int, ndim: int) -> str:
+    """The name of a chunk's file: shard 3 of an array with two axes is ``c.3.0``."""
+    return ".".join(["c", *([str(shard)] if ndim else []), *["0"] * (ndim - 1)])
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file beside its place and move it there; whoever calls sees to the disk's cache."""
+    partial = f"{path}.{uuid4().hex}{PARTIAL}"
+    try:
+        with open(partial, "wb", buffering=0) as file:
+            if file.write(data) != len(data):
+                raise OSError(28, "No space left on device", str(path))
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
