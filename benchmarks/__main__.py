@@ -1,11 +1,11 @@
-"""Every benchmark, one after the other: ``python -m benchmarks [attacks information viewer]``."""
+"""Every benchmark, one after the other: ``python -m benchmarks [attacks information study viewer]``."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-ALL = ("information", "attacks", "viewer")
+ALL = ("information", "attacks", "study", "viewer")
 
 
 def main(names: list[str]) -> int:

@@ -31,6 +31,7 @@ REGISTRIES = {
     "Models": "undertow.models:MODELS",
     "Figures": "undertow.figures:FIGURES",
     "Questions": "undertow.studies.questions:QUESTIONS",
+    "Executors": "undertow.studies.executors:EXECUTORS",
 }
 
 

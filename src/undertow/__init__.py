@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "attacks": "undertow.attacks",
     "craft": "undertow.attacks.craft:craft",
+    "figures": "undertow.figures",
     "Record": "undertow.attacks.craft:Record",
     "load_data": "undertow.data:load_data",
     "load_model": "undertow.models:load_model",
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "attacks",
     "craft",
+    "figures",
     "load_data",
     "load_model",
     "measure",
@@ -35,6 +37,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from undertow import attacks as attacks
+    from undertow import figures as figures
     from undertow.attacks.craft import Record as Record
     from undertow.attacks.craft import craft as craft
     from undertow.data import load_data as load_data

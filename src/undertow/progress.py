@@ -66,10 +66,13 @@ class _Lines:
         def say() -> None:
             spent = time.monotonic() - start
             left = spent * (total - done) / done if done else float("nan")
+            rate = f" ({done / spent:.3g} a second)" if done and spent >= 1 else ""
             eta = f", {left:.0f} s left" if 0 < done < total else ""
             tail = f"  {last}" if last else ""
             shown = f"{done:g}/{total:g} {unit}".rstrip()
-            print(f"{title}: {shown} in {spent:.0f} s{eta}{tail}", file=self.stream, flush=True)
+            print(
+                f"{title}: {shown} in {spent:.0f} s{rate}{eta}{tail}", file=self.stream, flush=True
+            )
 
         def advance(amount: float | int = 1, note: str = "") -> None:
             nonlocal done, said, last
@@ -104,15 +107,21 @@ class _Bars:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn(unit, markup=False),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=Console(file=cast(TextIO, self.stream))) as bars:
-            task = bars.add_task(title, total=total, note="")
+            task = bars.add_task(title, total=total, note="", rate="")
+            start, done = time.monotonic(), 0.0
 
             def advance(amount: float | int = 1, note: str = "") -> None:
+                nonlocal done
+                done += amount
                 fields: dict[str, Any] = {"note": note} if note else {}
+                if (spent := time.monotonic() - start) >= 1:
+                    fields["rate"] = f"{done / spent:.3g}/s"
                 bars.update(task, advance=amount, **fields)
 
             yield advance

@@ -237,6 +237,27 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.label)
 
+    def __repr__(self) -> str:
+        fooled = f"{int(self.success.sum())} of {len(self)} inputs succeeded"
+        return f"Trajectory({self.attack}, {fooled}, {len(self.step)} iterates)"
+
+    def _repr_html_(self) -> str:
+        """One row an input, the first twelve."""
+        from undertow.notebook import picture, table
+
+        columns = ("", "benign", "end", "true class", "answer", "success", "steps", "L0", "L2")
+        answers = self.end_logits.argmax(dim=1)
+        rows = [
+            (
+                i, picture(self.benign[i].cpu().numpy()), picture(self.end[i].cpu().numpy()),
+                int(self.label[i]), int(answers[i]), bool(self.success[i]), int(self.steps[i]),
+                int(self.l0[i]), float(self.l2[i]),
+            )
+            for i in range(min(12, len(self)))
+        ]  # fmt: skip
+        more = f"… and {len(self) - 12} more inputs." if len(self) > 12 else ""
+        return table(f"{self.attack}: {len(self)} inputs", columns, rows, note=more)
+
     def records(self, sample: int) -> Int64[Tensor, " record"]:
         """The record numbers of one sample, step 0 first."""
         return torch.nonzero(self.sample == sample).flatten()

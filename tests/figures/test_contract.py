@@ -34,4 +34,6 @@ def test_every_figure_is_found_without_arguments_and_has_a_summary(name: str, ru
     assert FIGURES.entry(name).summary
     data = FIGURES[name].from_run(run)
     assert data.name == name
-    assert "plotly" in data._repr_html_()
+    shown = data._repr_mimebundle_()
+    assert len(shown["application/vnd.plotly.v1+json"]["data"]) >= 1
+    assert "<svg" in shown["image/svg+xml"]

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 
 from undertow.data import ImageSet, load_data
 from undertow.errors import BadInput
 from undertow.models import evaluate, load_model, multiply_adds, parameters
 from undertow.models.channels import plain_layers, remove_channels
+from undertow.models.fitting import fit
+from undertow.models.load import untrained
 from undertow.models.recipe import Recipe
 from undertow.models.trim import apoz, maps_to_keep, trim
 from undertow.models.trimming import Trimming
@@ -152,9 +156,9 @@ def test_the_bar_is_one_standard_deviation():
 def test_a_network_is_trimmed_and_still_classifies(tmp_path):
     model = load_model("digits_cnn")
     before = copy.deepcopy(model.state_dict())
-    fit, held, test = (load_data("digits", s) for s in ("fit", "held_out", "test"))
+    some, held, test = (load_data("digits", s) for s in ("fit", "held_out", "test"))
     settings = Trimming(between=QUICK, last=QUICK)
-    small, log, details = trim(model, fit, held, settings, seed=0, out=tmp_path)
+    small, log, details = trim(model, some, held, settings, seed=0, out=tmp_path)
     x = test[:1][0]
     assert parameters(small) <= 0.48 * parameters(model)
     assert multiply_adds(small, x) <= 0.58 * multiply_adds(model, x)
@@ -167,7 +171,7 @@ def test_a_network_is_trimmed_and_still_classifies(tmp_path):
     assert len(log) == 2 * len(details["rounds"])
     for layer, block in zip(details["layers"], small.blocks, strict=True):
         assert layer["maps"] == block.conv.out_channels <= layer["maps_before"]
-    again, _, _ = trim(model, fit, held, settings, seed=0, out=tmp_path)
+    again, _, _ = trim(model, some, held, settings, seed=0, out=tmp_path)
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in small.state_dict().items())
 
 
@@ -183,7 +187,12 @@ def test_your_own_network_is_trimmed_saved_and_loaded(tmp_path):
     )
     spec = f"{tmp_path / 'net.py'}:make"
     settings = Trimming(between=QUICK, last=QUICK)
-    made = trim_own(spec, data="digits", out=tmp_path / "out", settings=settings)
+    network = untrained(spec, seed=0)
+    fit(network, load_data("digits", "fit"), dataclasses.replace(QUICK, epochs=3), seed=0)
+    weights = tmp_path / "trained.safetensors"
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, weights)
+    told = {"data": "digits", "out": tmp_path / "out", "weights": weights}
+    made = trim_own(spec, **told, settings=settings)
     loaded = load_model(spec, weights=made.weights, classes=10)
     assert parameters(loaded) == made.parameters < 0.5 * parameters(load_model(spec))
     assert evaluate(loaded, load_data("digits")).accuracy == made.accuracy

@@ -57,6 +57,7 @@ const done = arguments[arguments.length - 1];
 const wait = (ms) => new Promise((r) => setTimeout(r, ms));
 const go = async () => {
   for (let i = 0; i < 300 && !document.documentElement.dataset.ready; i++) await wait(100);
+  document.querySelectorAll("#figures details").forEach((d) => { d.open = true; });
   for (const plot of document.querySelectorAll(".plot")) {
     plot.scrollIntoView({ behavior: "instant" });
     for (let i = 0; i < 200 && !plot.querySelector(".main-svg"); i++) await wait(50);

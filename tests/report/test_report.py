@@ -5,7 +5,6 @@ import gzip
 import json
 import re
 from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,14 @@ import pytest
 
 from undertow.errors import Unavailable
 from undertow.figures import FIGURES
+from undertow.figures.plotly_script import plotly_script
+from undertow.prose import prose
 from undertow.report import write_report
+from undertow.report.asked import attack_lines, flat, pretty
+from undertow.report.kinds import _differences
 from undertow.report.numbers import interval, say
-from undertow.report.page import _flat, _pretty
 from undertow.report.tables import attack_table, profile_tables
-from undertow.report.words import CAVEATS, DEFINITIONS, settings
+from undertow.report.words import CAVEATS, DEFINITIONS, caveats, settings
 from undertow.store import Cell, Number, Run
 
 from .conftest import EVIL
@@ -52,6 +54,18 @@ class _Page(HTMLParser):
             self.text += data
 
 
+def _printed(words: str) -> str:
+    """A sentence as the text of the page holds it."""
+    return prose(words).replace("d_z", "dz")
+
+
+def _drawn(text: str) -> list[str]:
+    packed = re.search(r'id="plots">([^<]+)<', text)
+    assert packed
+    found: list[str] = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    return found
+
+
 @pytest.fixture(scope="module")
 def parsed(page: Path) -> _Page:
     return _Page(page.read_text())
@@ -78,22 +92,24 @@ def test_the_summary_comes_first_with_verdicts_and_sentences(run: Run, parsed: _
     for question in run.answers.questions:
         assert question.question in parsed.text
         for claim in question.claims:
-            assert claim.sentence in parsed.text
+            assert _printed(claim.sentence) in parsed.text
             assert claim.control is not None
-            assert claim.control.sentence in parsed.text
+            assert _printed(claim.control.sentence) in parsed.text
             assert claim.verdict in parsed.text
         if question.missing:
             assert f"Not answered: {question.missing}" in parsed.text
 
 
-def test_every_figure_kind_is_shown_with_picture_data_and_caption(run: Run, parsed: _Page) -> None:
+def test_every_figure_kind_is_shown_with_picture_data_and_caption(
+    run: Run, page: Path, parsed: _Page
+) -> None:
     shown = [a for t, a in parsed.elements if t == "img"]
     titles = {a["alt"] for a in shown}
     for name in FIGURES:
         assert FIGURES[name].from_run(run).title in titles, name
-        assert FIGURES[name].from_run(run).caption in parsed.text, name
+        assert _printed(FIGURES[name].from_run(run).caption) in parsed.text, name
     assert all((a["src"] or "").startswith("data:image/webp;base64,") for a in shown)
-    drawn = [json.loads(s) for s in parsed.scripts if s.startswith('{"traces"')]
+    drawn = [json.loads(s) for s in _drawn(page.read_text())]
     assert len(drawn) == len(shown)
     assert {"wide", "narrow", "panels", "traces"} == set(drawn[0])
 
@@ -101,15 +117,12 @@ def test_every_figure_kind_is_shown_with_picture_data_and_caption(run: Run, pars
 def test_plotly_is_packed_whole(page: Path) -> None:
     packed = re.search(r'id="plotly">([^<]+)<', page.read_text())
     assert packed
-    assert (
-        gzip.decompress(base64.b64decode(packed[1]))
-        == files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
-    )
+    assert gzip.decompress(base64.b64decode(packed[1])) == plotly_script().read_bytes()
 
 
 def test_method_caveats_and_manifest_are_there(run: Run, parsed: _Page) -> None:
     for words in (*(d for _, d in DEFINITIONS), *CAVEATS, '"seed": 1', "0" * 64):
-        assert words in parsed.text
+        assert _printed(words) in parsed.text
     assert "It is not Shannon's I(X; T) over a population" in parsed.text
     assert dict(settings(run.spec, run.manifest))["Reference inputs of the null"] == "8"
 
@@ -132,11 +145,8 @@ def test_markup_in_names_stays_words(evil: Run) -> None:
     assert not [a for t, a in page.elements if t == "img" and a.get("src") == "x"]
     assert not [t for t, _ in page.elements if t == "b"]
     assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
-    drawn = "".join(s for s in page.scripts if s.startswith('{"traces"'))
-    assert "<" not in drawn, "nothing in the data can end the script element"
-    for trace in (
-        t for s in page.scripts if s.startswith('{"traces"') for t in json.loads(s)["traces"]
-    ):
+    assert "<" not in "".join(_drawn(text)), "nothing in the data can end the script element"
+    for trace in (t for s in _drawn(text) for t in json.loads(s)["traces"]):
         assert "<img" not in json.dumps(trace), "plotly reads markup in labels"
 
 
@@ -200,7 +210,39 @@ def test_the_spec_is_told_in_few_lines() -> None:
         "a": {"b": [1, 2]},
         "c": None,
     }
-    assert _flat(spec) == [("attacks", "fgsm (match 2.0)"), ("", "jsma"), ("a.b", "1, 2")]
+    assert flat(spec) == [("attacks", "fgsm (match 2.0)"), ("", "jsma"), ("a.b", "1, 2")]
     assert (
-        _pretty({"a": [1, 2], "b": {"c": []}}) == '{\n  "a": [1, 2],\n  "b": {\n    "c": []\n  }\n}'
+        pretty({"a": [1, 2], "b": {"c": []}}) == '{\n  "a": [1, 2],\n  "b": {\n    "c": []\n  }\n}'
     )
+
+
+def test_each_attack_is_told_by_its_name_with_what_it_was_aimed_at() -> None:
+    jsma = {"name": "jsma", "label": "jsma(softmax)", "target": "easiest", "models": ["a", "b"]}
+    spec = {"attacks": [{**jsma, "match_l2": 2.0, "control": True, "settings": {}}, {"x": 1}]}
+    words = "target easiest; mean L2 matched to 2.0; aimed at a, b; noise control yes"
+    assert attack_lines(spec) == [("JSMA, softmax", words)]
+    assert attack_lines({"attacks": ["jsma"]}) == attack_lines({}) == []
+
+
+def test_what_is_folded_away_is_named_by_what_tells_it_apart() -> None:
+    assert _differences(["Curves in a", "Curves in b/c"]) == ["a", "b/c"]
+    assert _differences(["How: input 3, x", "How: input 4, x"]) == ["input 3, x", "input 4, x"]
+    assert _differences(["One", "Two words"]) == ["One", "Two words"]
+    assert _differences(["Same", "Same"]) == ["Same", "Same"]
+
+
+def test_a_warning_that_the_answers_bring_along_is_not_said_twice() -> None:
+    theirs = ["They are not Shannon's I(X;T).", "Something of this run alone."]
+    told = caveats(theirs)
+    assert sum("Shannon" in sentence for sentence in told) == 1
+    assert set(theirs) < set(told)
+    assert caveats([]) == list(CAVEATS)
+
+
+def test_questions_with_models_that_cross_get_their_figures(run: Run, parsed: _Page) -> None:
+    titles = [a["alt"] or "" for t, a in parsed.elements if t == "img"]
+    crossed = [t for t in titles if "aimed at the inferring model and at others" in t]
+    assert [t.endswith(", by transfer") for t in crossed] == [False, True]
+    assert "Transfer of JSMA inputs" in titles
+    assert run.answers is not None
+    assert len({q.id for q in run.answers.questions}) == len(run.answers.questions)

@@ -22,6 +22,7 @@ class Judge(Oracle, Protocol):
     """The driver's side of an oracle."""
 
     device: torch.device
+    channels_last: bool
 
     @property
     def rows(self) -> Tensor:

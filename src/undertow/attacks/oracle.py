@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from undertow.errors import BadInput
 from undertow.types import Goal, Images, Keep, Logits
 
-__all__ = ["ModelOracle", "Tally", "frozen"]
+__all__ = ["ModelOracle", "Tally", "frozen", "laid_out"]
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -33,6 +33,22 @@ def frozen(models: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for p in thawed:
             p.requires_grad_(True)
+
+
+@contextmanager
+def laid_out(models: Sequence[nn.Module]) -> Iterator[None]:
+    """Weights of convolutions with their channels innermost for a while, as images are handed over.
+
+    The numbers stay; a CPU is spared putting them in order anew at each call.
+    """
+    weights = {p: p.data for model in models for p in model.parameters() if p.ndim == 4}
+    for p, w in weights.items():
+        p.data = w.contiguous(memory_format=torch.channels_last)
+    try:
+        yield
+    finally:
+        for p, w in weights.items():
+            p.data = w
 
 
 @dataclass(slots=True, eq=False)

@@ -10,18 +10,29 @@ import typer
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
-    kind: Annotated[str, typer.Option("--format", help="csv, parquet or netcdf.")] = "csv",
+    kind: Annotated[
+        str, typer.Option("--format", help="csv, parquet, netcdf or tensorboard.")
+    ] = "csv",
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; RUN/export by default.")
     ] = None,
 ) -> None:
-    """Write a run's tables as CSV, Parquet or NetCDF."""
+    """Write a run's tables as CSV, Parquet or NetCDF; or its profiles and images for TensorBoard.
+
+    Parquet and NetCDF need the extra `undertow[export]`, TensorBoard `undertow[tensorboard]`.
+    """
     from undertow.errors import UnknownName
+    from undertow.report.tensorboard import export_tensorboard
     from undertow.store import open_run
     from undertow.store.export import Format
     from undertow.store.export import export as write
 
-    if kind not in get_args(Format):
-        raise UnknownName("format", kind, get_args(Format))
-    for path in write(open_run(run), cast("Format", kind), out or run / "export"):
+    if kind not in (*get_args(Format), "tensorboard"):
+        raise UnknownName("format", kind, [*get_args(Format), "tensorboard"])
+    found, folder = open_run(run), out or run / "export"
+    if kind == "tensorboard":
+        written = export_tensorboard(found, folder / "tensorboard" if out is None else folder)
+    else:
+        written = write(found, cast("Format", kind), folder)
+    for path in written:
         print(path)

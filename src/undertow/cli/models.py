@@ -11,7 +11,10 @@ import typer
 from undertow.cli.show import Json, Quiet, document, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from undertow.models import Checked
+    from undertow.models.own import Made
 
 app = typer.Typer(help="The models that ship with Undertow.", no_args_is_help=True)
 
@@ -126,6 +129,14 @@ def _make(
 
 Out = Annotated[Path | None, typer.Option(help="Checkpoints, weights and card; runs/models/NAME.")]
 Seed = Annotated[int, typer.Option(min=0, help="The one seed.")]
+Data = Annotated[
+    str | None,
+    typer.Option(help="For a network of your own: a data set, a folder of images or an .npz file."),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(min=1, help="For a network of your own: passes over the data, a training."),
+]
 
 
 @app.command()
@@ -143,25 +154,122 @@ def train(
 
 @app.command()
 def trim(
-    name: Annotated[str, typer.Argument(help="A trimmed model.")] = "good_init/trimmed",
+    name: Annotated[
+        str, typer.Argument(help="A trimmed model of the zoo, or path/file.py:factory with --data.")
+    ] = "good_init/trimmed",
+    data: Data = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="For a network of your own: its weights before trimming.")
+    ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=0.99, help="For a network of your own: share of parameters that may stay."
+        ),
+    ] = None,
+    epochs: Epochs = None,
     out: Out = None,
     seed: Seed = 0,
     device: Device = "cpu",
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compress a model by Network Trimming (Hu et al. 2016)."""
-    _make("trim", name, out, seed, device, data_dir, quiet)
+    """Compress a model, or a network of your own, by Network Trimming (Hu et al. 2016)."""
+    if not _own(name, data, {"--weights": weights, "--keep": keep, "--epochs": epochs}):
+        _make("trim", name, out, seed, device, data_dir, quiet)
+        return
+    from undertow.models.own import trim_own
+    from undertow.models.recipe import Recipe
+    from undertow.models.trimming import Trimming
+    from undertow.progress import terminal
+
+    usual = Trimming()
+    share = usual.parameters if keep is None else keep
+    settings = Trimming(
+        parameters=share,
+        # Narrower maps cost less in both; the rest is the proportion of the usual settings.
+        multiply_adds=min(0.99, share * usual.multiply_adds / usual.parameters),
+        between=Recipe(epochs=max(1, epochs // 3), rate=0.05) if epochs else usual.between,
+        last=Recipe(epochs=epochs, rate=0.1) if epochs else usual.last,
+    )
+    _told(
+        trim_own(
+            name, data=data or "", out=_folder(name, "trimmed", out), weights=weights,
+            settings=settings, seed=seed, device=device, data_dir=data_dir,
+            progress=terminal(quiet=quiet),
+        )
+    )  # fmt: skip
 
 
 @app.command()
 def distill(
-    name: Annotated[str, typer.Argument(help="A distilled model.")] = "good_init/distilled",
+    name: Annotated[
+        str,
+        typer.Argument(help="A distilled model of the zoo, or path/file.py:factory with --data."),
+    ] = "good_init/distilled",
+    data: Data = None,
+    epochs: Epochs = None,
     out: Out = None,
     seed: Seed = 0,
     device: Device = "cpu",
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Defend a model by defensive distillation (Papernot et al. 2016)."""
-    _make("distill", name, out, seed, device, data_dir, quiet)
+    """Defend a model, or a network of your own, by defensive distillation (Papernot et al. 2016).
+
+    A network of your own is trained from its architecture, twice: teacher, then student.
+    """
+    if not _own(name, data, {"--epochs": epochs}):
+        _make("distill", name, out, seed, device, data_dir, quiet)
+        return
+    from undertow.models.own import distill_own
+    from undertow.models.recipe import Recipe
+    from undertow.progress import terminal
+
+    recipe = Recipe(epochs=epochs, smoothing=0.0) if epochs else None
+    _told(
+        distill_own(
+            name, data=data or "", out=_folder(name, "distilled", out), recipe=recipe, seed=seed,
+            device=device, data_dir=data_dir, progress=terminal(quiet=quiet),
+        )
+    )  # fmt: skip
+
+
+def _own(name: str, data: str | None, options: Mapping[str, object]) -> bool:
+    """Whether a network of the user's own is meant.
+
+    Raises:
+        BadInput: for one without data, or a model of the zoo with options that it does not take.
+    """
+    from undertow.errors import BadInput
+    from undertow.models import MODELS
+
+    if data is not None:
+        return True
+    given = [option for option, value in options.items() if value is not None]
+    if ":" in name:
+        raise BadInput(f"'{name}' needs --data: the images to train and to test on")
+    if given and name in MODELS:
+        raise BadInput(
+            f"{', '.join(given)}: for networks of your own, with --data; not for '{name}'"
+        )
+    return False
+
+
+def _folder(name: str, what: str, out: Path | None) -> Path:
+    file, _, factory = name.rpartition(":")
+    plain = f"{Path(file).stem}-{factory}" if file.endswith(".py") else name
+    return out or Path("runs") / "models" / f"{plain}-{what}".replace("/", "-").replace(":", "-")
+
+
+def _told(made: Made) -> None:
+    table(
+        [
+            {
+                "accuracy": made.accuracy,
+                "parameters": made.parameters,
+                "multiply-adds": made.multiply_adds,
+            }
+        ]
+    )
+    print(made.weights)

@@ -213,6 +213,7 @@ class FigureData:
         n: inputs behind it.
         interval: what bands and bars are, e.g. ``"95 % interval of the mean"``, or ``"none"``.
         panels: from left to right, from top to bottom.
+        notes: warnings that must stay with the figure wherever it goes: drawn beneath it.
     """
 
     name: str
@@ -221,6 +222,7 @@ class FigureData:
     n: int
     interval: str
     panels: tuple[Panel, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.panels:
@@ -271,10 +273,16 @@ class FigureData:
                 ]
         return records
 
-    def _repr_html_(self) -> str:
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """Interactive where a notebook can draw plotly, else the printed figure; no network."""
         from undertow.figures.plotly_ink import draw
+        from undertow.figures.print_ink import render
 
-        return str(draw(self).to_html(full_html=False, include_plotlyjs="cdn"))
+        return {
+            "application/vnd.plotly.v1+json": draw(self).to_plotly_json(),
+            "image/svg+xml": render(self, "svg").decode(),
+            "text/plain": f"{self.title}\n{self.caption}",
+        }
 
 
 @dataclass(frozen=True, slots=True)

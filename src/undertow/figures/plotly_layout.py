@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any, Final
 
 from undertow.figures.data import Axis, FigureData, Mark, Panel
@@ -15,6 +16,8 @@ _ROW: Final = 300  # pixels of a panel of height 1
 _GAP: Final = 92  # pixels between rows: tick labels, axis title, panel title
 _TOP: Final = 34
 _LEGEND: Final = 24  # pixels a line of the legend
+_NOTE: Final = 15  # pixels a line of a note
+_NOTE_WIDTH: Final = 56  # letters of a note a column
 
 Place = tuple[int, int, int]
 """Row, column and span of a panel."""
@@ -99,6 +102,14 @@ def _title(panel: Panel, left: float, top: float) -> dict[str, Any]:
     return {**words, **place, "x": left, "y": top}
 
 
+def _notes(lines: list[str]) -> dict[str, Any]:
+    """Warnings beneath the panels, above the legend."""
+    place = {"xref": "paper", "yref": "paper", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top"}
+    words = "<br>".join(escape(line) for line in lines)
+    return {**place, "text": words, "align": "left", "showarrow": False, "yshift": -42,
+            "font": {"size": 10.5}}  # fmt: skip
+
+
 def layout(data: FigureData, columns: int | None = None) -> dict[str, Any]:
     """Where everything lies.
 
@@ -113,7 +124,11 @@ def layout(data: FigureData, columns: int | None = None) -> dict[str, Any]:
         heights[r] = max(heights[r], panel.height * _ROW)
     inner = sum(heights) + _GAP * (len(heights) - 1)
     lines = -(-len(data.legend()) // (2 if columns == 1 else max(4, 2 * wide)))
-    found = _frame(inner, 44 + _LEGEND * lines, legend=lines > 0)
+    notes = [line for note in data.notes for line in wrap(note, _NOTE_WIDTH * wide)]
+    below = 44 + _NOTE * len(notes)
+    found = _frame(inner, below + _LEGEND * lines, legend=lines > 0)
+    if notes:
+        found["annotations"].append(_notes(notes))
     gutter = 0.0 if wide == 1 else 0.085 if wide == 2 else 0.075
     each = (1 - gutter * (wide - 1)) / wide
     for pair, panel, (row, column, span) in zip(axis_pairs(data), data.panels, places, strict=True):

@@ -81,12 +81,12 @@ def _series(ax: Any, s: Series) -> None:
     ax.plot(s.x, s.y, **_style(s))
 
 
-def _legend(figure: Figure, legend: dict[str, Series], columns: int) -> None:
+def _legend(figure: Figure, legend: dict[str, Series], columns: int, place: str) -> None:
     lines = [Line2D([], [], **_style(s)) for s in legend.values()]
     figure.legend(
         lines,
         [s.label for s in legend.values()],
-        loc="outside lower center",
+        loc=place,
         ncols=columns,
         frameon=False,
         handlelength=2.6,
@@ -188,14 +188,18 @@ def to_print(data: FigureData, *, width: float | None = None) -> Figure:
         legend = data.legend()
         longest = max((len(s.label) for s in legend.values()), default=1)
         columns = max(1, min(len(legend), int(wide / (0.55 + 0.066 * longest))))
-        high = sum(rows) * _ROW + 0.3 + 0.18 * -(-len(legend) // columns)
+        notes = [line for note in data.notes for line in textwrap.wrap(note, int(wide / 0.043))]
+        high = sum(rows) * _ROW + 0.3 + 0.18 * -(-len(legend) // columns) + 0.1 * len(notes)
         figure = Figure(figsize=(wide, high), layout="constrained", facecolor="white")
         grid = figure.add_gridspec(data.rows, data.columns, height_ratios=rows)
         for panel in data.panels:
             ax = figure.add_subplot(grid[panel.row, panel.column : panel.column + panel.span])
             _panel(figure, ax, panel, wide / data.columns * panel.span)
         if legend:
-            _legend(figure, legend, columns)
+            # Notes lie beneath the panels, where else the legend would be.
+            _legend(figure, legend, columns, f"outside {'upper' if notes else 'lower'} center")
+        if notes:
+            figure.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=5.8, linespacing=1.25)
         return figure
 
 
@@ -233,11 +237,12 @@ def pixels(data: FigureData, width: int) -> np.ndarray:
         return drawn
 
 
-def save(data: FigureData, path: Path) -> Path:
+def save(data: FigureData, path: str | Path) -> Path:
     """Write the printed figure; the ending names the format.
 
     Raises:
         BadInput: for an ending that is none of :data:`FORMATS`.
     """
+    path = Path(path)
     path.write_bytes(render(data, path.suffix.lstrip(".").lower()))
     return path

@@ -131,10 +131,19 @@ def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
     """Each attack that crossed models, and again by transfer where that is known."""
     found = run.answers.aggregates if run.answers else {}
     keys = [k for curves in found.values() for k in curves]
+    crossed = {
+        subsets: list(dict.fromkeys(split_key(k)[0] for k in keys if _crosses(k, None, subsets)))
+        for subsets in (False, True)
+    }
+    # An attack with its split, then the next; controls come last.
+    order = sorted(
+        dict.fromkeys([*crossed[False], *crossed[True]]), key=lambda a: a.startswith("noise:")
+    )
     return tuple(
         {"attack": attack, **({"subsets": True} if subsets else {})}
+        for attack in order
         for subsets in (False, True)
-        for attack in dict.fromkeys(split_key(k)[0] for k in keys if _crosses(k, None, subsets))
+        if attack in crossed[subsets]
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from undertow.axes import PROFILES, UNITS
 from undertow.errors import BadInput
 from undertow.figures.data import Axis, Mark
+from undertow.prose import attack_name
 from undertow.store import BENIGN, split_key
 
 __all__ = [
@@ -28,26 +29,8 @@ FULL: Final = {
     "oip": "Output information profile",
     "ioc": "Input-output coupling",
 }
-_NAMES: Final = {
-    "fgsm": "FGSM",
-    "igsm": "IGSM",
-    "pgd": "PGD",
-    "deepfool": "DeepFool",
-    "cw": "C&W",
-    "jsma": "JSMA",
-    "jsma(adaptive)": "JSMA, adaptive",
-    "ensemble": "ensemble",
-}
 DEPTH: Final = Axis(label="depth", unit="share of multiply-adds", low=-0.02, high=1.02)
 ZERO: Final = Mark(at=0.0, along="y", line="solid", color="#9a9a9a")
-
-
-def attack_name(attack: str) -> str:
-    """An attack as it is written in prose."""
-    kind, _, of = attack.partition(":")
-    if kind == "noise" and of:
-        return f"noise, {attack_name(of)} norm"
-    return _NAMES.get(attack, attack)
 
 
 def curve_name(key: str) -> str:

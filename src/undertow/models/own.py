@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from undertow.data import ImageSet, load_data
 from undertow.data.cache import check_writable, new_file
-from undertow.models.distill import distill
-from undertow.models.evaluation import evaluate
+from undertow.errors import BadInput, Foreign
+from undertow.models.distill import distill, serve_at_one
+from undertow.models.evaluation import check_output, evaluate
 from undertow.models.load import load_model, untrained
-from undertow.models.measures import multiply_adds, parameters
+from undertow.models.measures import fingerprint, multiply_adds, parameters
 from undertow.models.recipe import Recipe
 from undertow.models.shipping import write_weights
 from undertow.models.trim import trim
@@ -22,6 +24,9 @@ from undertow.models.trimming import Trimming
 from undertow.progress import SILENT, Progress
 
 __all__ = ["Made", "distill_own", "trim_own"]
+
+_LEARNT = 0.1
+"""A network is trained when it has come so much of the way from chance to perfection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +66,8 @@ def trim_own(
     Args:
         spec: as for :func:`undertow.models.load_model`.
         data: a data set's name; its ``fit`` part trains, ``held_out`` counts zeros.
-        out: folder for checkpoints, ``trimmed.safetensors`` and ``trimmed.json``.
+        out: folder for checkpoints, ``trimmed.safetensors`` and ``trimmed.json``; called again with
+            the same folder, it goes on where it was killed.
         weights: of the network before trimming.
         settings: how far.
         seed: of the trainings.
@@ -70,16 +76,32 @@ def trim_own(
         progress: told about every training.
 
     Raises:
-        BadInput: if no layer can be trimmed.
+        BadInput: if no layer can be trimmed, the network does not take these images, or it
+            classifies them no better than chance.
+        Foreign: if ``out`` holds the checkpoints of another trimming.
     """
     check_writable(Path(out))
     network = load_model(spec, weights=weights)
     fit, held_out, test = _parts(data, data_dir, progress)
+    _check_fits(network, held_out)
+    before = evaluate(network, held_out).accuracy
+    chance = 1 / len(held_out.classes)
+    if before < chance + _LEARNT * (1 - chance):
+        raise BadInput(
+            f"the network classifies {100 * before:.0f} % of held-out images, which is chance: "
+            "trim a trained one, or give its weights"
+        )
+    settings = settings or Trimming()
+    _claim(
+        Path(out),
+        {"network": fingerprint(network), "data": fit.fingerprint, "seed": seed}
+        | {"settings": asdict(settings)},
+    )
     small, _, details = trim(
         network,
         fit,
         held_out,
-        settings or Trimming(),
+        settings,
         seed=seed,
         out=Path(out),
         device=device,
@@ -110,9 +132,16 @@ def distill_own(
         device: where to train.
         data_dir: where the data may lie.
         progress: told about both trainings.
+
+    Raises:
+        BadInput: if the network does not take these images, or does not end in a linear layer.
+        Foreign: if ``out`` holds the checkpoints of another distillation.
     """
     check_writable(Path(out))
     fit, held_out, test = _parts(data, data_dir, progress)
+    first = untrained(spec, seed=seed, purpose="teacher").eval()
+    _check_fits(first, held_out)
+    serve_at_one(first, 1.0)
     student, _, details = distill(
         lambda role: untrained(spec, seed=seed, purpose=role),
         fit,
@@ -135,6 +164,47 @@ def _parts(
         for split in ("fit", "held_out", "test")
     )
     return fit, held_out, test
+
+
+def _check_fits(network: nn.Module, images: ImageSet) -> None:
+    """Whether a network takes such images and tells their classes apart.
+
+    Raises:
+        BadInput: says what it was given and what came out.
+    """
+    x = images[:2][0]
+    try:
+        with torch.no_grad():
+            logits = network(x)
+    except RuntimeError as error:
+        shape = " × ".join(map(str, x.shape[1:]))
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"the network does not take images of {shape}: {reason}") from None
+    check_output(logits, x, len(images.classes))
+
+
+def _claim(out: Path, told: dict[str, Any]) -> None:
+    """Note in ``out`` what is made there, so that nothing else goes on from its checkpoints.
+
+    Raises:
+        Foreign: if something else is made there.
+    """
+    told = json.loads(json.dumps(told))
+    note = out / "start.json"
+    if note.is_file():
+        try:
+            had = json.loads(note.read_bytes())
+            other = [k for k in told if had.get(k) != told[k]]
+        except (ValueError, AttributeError):
+            raise Foreign(f"{note} is damaged; choose another folder") from None
+        if other:
+            raise Foreign(
+                f"'{out}' holds another trimming (differs in {', '.join(other)}); "
+                "choose another folder"
+            )
+    else:
+        with new_file(note) as temporary:
+            temporary.write_text(json.dumps(told, indent=1) + "\n")
 
 
 def _finish(network: nn.Module, test: ImageSet, path: Path, details: dict[str, Any]) -> Made:

@@ -3,16 +3,21 @@
   const plots = [...document.querySelectorAll(".plot")];
   const twins = JSON.parse(document.getElementById("twins").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const read = (box) => JSON.parse(box.closest("figure").querySelector(".plot-data").textContent);
+  let kept = []; // one figure a plot, as text, so that each drawing starts anew
+  const read = (box) => JSON.parse(kept[plots.indexOf(box)]);
 
-  async function unpack() {
-    const packed = atob(document.getElementById("plotly").textContent.trim());
+  async function text(id) {
+    const packed = atob(document.getElementById(id).textContent.trim());
     const bytes = Uint8Array.from(packed, (c) => c.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  }
+
+  async function unpack() {
     const script = document.createElement("script");
-    script.textContent = await new Response(stream).text();
+    script.textContent = await text("plotly");
     document.head.append(script);
-    return window.Plotly;
+    kept = JSON.parse(await text("plots"));
   }
 
   function repaint(value) {

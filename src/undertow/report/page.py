@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
+from markupsafe import Markup, escape
 
 from undertow.errors import UndertowError
 from undertow.figures import FIGURES, FigureData
 from undertow.figures.palette import DARK, RAMP
-from undertow.report.embed import Plot, packed_plotly, plot, script_json
+from undertow.prose import attack_name, prose
+from undertow.report.asked import attack_lines, flat, pretty
+from undertow.report.embed import Plot, packed_plotly, packed_plots, plot, script_json
+from undertow.report.kinds import kinds
 from undertow.report.numbers import interval, say
 from undertow.report.tables import attack_table, profile_tables
-from undertow.report.words import CAVEATS, DEFINITIONS, settings
+from undertow.report.words import DEFINITIONS, caveats, settings
 from undertow.store import Question, Run, Table
 from undertow.store.files import disk_errors, replace_bytes
 
@@ -56,49 +58,6 @@ def chosen_figures(run: Run) -> Iterator[FigureData | str]:
                 yield f"{name}: {error}"
 
 
-def _told(value: Any) -> bool:
-    return value is not None and value not in ({}, [], "")
-
-
-def _line(value: Any) -> str:
-    """A value in one line; a mapping with a name as ``name (key value, …)``."""
-    if isinstance(value, Mapping):
-        rest = {k: v for k, v in value.items() if k != "name" and _told(v)}
-        words = ", ".join(f"{k} {_line(v)}" for k, v in rest.items())
-        return (
-            f"{value['name']} ({words})"
-            if "name" in value and words
-            else str(value.get("name", words))
-        )
-    if isinstance(value, list):
-        return ", ".join(map(_line, value))
-    return say(value) if isinstance(value, bool) else str(value)
-
-
-def _flat(value: Mapping[str, Any], key: str = "") -> list[tuple[str, str]]:
-    """What a spec says as lines ``a.b: value``; what it leaves unsaid is left out."""
-    lines: list[tuple[str, str]] = []
-    for k, v in value.items():
-        name = f"{key}.{k}" if key else str(k)
-        if isinstance(v, Mapping):
-            lines += _flat(v, name)
-        elif isinstance(v, list) and any(isinstance(item, Mapping) for item in v):
-            lines += [(name if i == 0 else "", _line(item)) for i, item in enumerate(v)]
-        elif _told(v):
-            lines.append((name, _line(v)))
-    return lines
-
-
-def _pretty(manifest: Mapping[str, Any]) -> str:
-    """JSON with plain lists on one line."""
-    text = json.dumps(dict(manifest), indent=2, ensure_ascii=False)
-
-    def one_line(found: re.Match[str]) -> str:
-        return "[" + re.sub(r"\n\s*", " ", found[1]) + "]"
-
-    return re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", one_line, text)
-
-
 def _counted(question: Question) -> list[tuple[str, int]]:
     """How many claims have each verdict."""
     found = [claim.verdict for claim in question.claims]
@@ -119,8 +78,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         else "0"
     )
     return [
-        ("Models", ", ".join(run.models) or "none"),
-        ("Attacks", ", ".join(attacks) or "none"),
+        ("Models", "; ".join(run.models) or "none"),
+        ("Attacks", "; ".join(map(attack_name, attacks)) or "none"),
         ("Data", str(name or "not said")),
         ("Inputs a cell", n),
         ("Started", str(run.manifest.get("created", "not said")).replace("T", " ").split("+")[0]),
@@ -155,6 +114,17 @@ def _numeric(table: Table, column: int) -> bool:
     return all(row[column] is None or isinstance(row[column], int | float) for row in table.rows)
 
 
+def _without_attacks(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The rest of what was asked, where the attacks have lines of their own."""
+    told = bool(attack_lines(spec))
+    return {k: v for k, v in spec.items() if not (k == "attacks" and told)}
+
+
+def _typeset(value: object) -> Markup:
+    """Words as they are printed: see :func:`undertow.prose.prose`; d_z with its index."""
+    return Markup(str(escape(prose(str(value)))).replace("d_z", "<i>d</i><sub>z</sub>"))
+
+
 def _content(run: Run, plots: list[Plot], lost: list[str]) -> dict[str, Any]:
     answers = run.answers
     first = None if answers and answers.tables else attack_table(run)
@@ -169,13 +139,16 @@ def _content(run: Run, plots: list[Plot], lost: list[str]) -> dict[str, Any]:
         "questions": answers.questions if answers else (),
         "signs": _SIGNS,
         "plots": plots,
+        "kinds": kinds(plots),
+        "plots_packed": packed_plots(plots),
         "tables": [*((first,) if first else ()), *(answers.tables if answers else ())],
         "profile_tables": profile_tables(run),
-        "asked": _flat(dict(run.spec)),
+        "attacks": attack_lines(run.spec),
+        "asked": flat(_without_attacks(run.spec)),
         "settings": settings(run.spec, run.manifest),
         "definitions": DEFINITIONS,
-        "caveats": [*CAVEATS, *(answers.caveats if answers else ())],
-        "manifest": _pretty(run.manifest),
+        "caveats": caveats(answers.caveats if answers else ()),
+        "manifest": pretty(run.manifest),
         "twins": script_json(DARK),
         "plotly": packed_plotly(),
         "say": say,
@@ -209,6 +182,7 @@ def write_report(run: Run, out: Path | None = None) -> Path:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["prose"] = _typeset
     template = environment.from_string(here.joinpath("page.html.j2").read_text("utf-8"))
     parts = {k: here.joinpath(f"page.{k}").read_text("utf-8") for k in ("css", "js")}
     html = template.render(**parts, **_content(run, plots, lost))

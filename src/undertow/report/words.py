@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-__all__ = ["CAVEATS", "DEFINITIONS", "settings"]
+__all__ = ["CAVEATS", "DEFINITIONS", "caveats", "settings"]
 
 DEFINITIONS: Final = (
     (
@@ -86,6 +86,21 @@ CAVEATS: Final = (
     "Taps without spatial extent have no source or target MI; there the profiles are missing, not "
     "zero.",
 )
+
+_TOPICS: Final = ("Shannon's", "monotone dependence")
+"""What the answers of a run may warn of in words of their own."""
+
+
+def caveats(told: Iterable[str]) -> list[str]:
+    """The caveats of its answers, then those of every report; each warning once.
+
+    Args:
+        told: the caveats that the answers bring along.
+    """
+    told = list(told)
+    again = [t for t in _TOPICS if any(t in sentence for sentence in told)]
+    return [*told, *(c for c in CAVEATS if not any(t in c for t in again))]
+
 
 _ESTIMATORS: Final = {
     "gaussian_copula": "Gaussian copula: average ranks, normal scores, correlation, "

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import plotly
 from dash import MATCH, ClientsideFunction, Dash, Input, Output, State, dcc, html
 from flask import Flask, send_file
 
 from undertow.errors import UndertowError
 from undertow.figures.palette import DARK, SEQUENTIAL
+from undertow.figures.plotly_script import plotly_script
 from undertow.viewer import compare, layer, live, overview, trajectory
 from undertow.viewer.guard import Door, protect
 from undertow.viewer.parts import Query, empty, on
@@ -49,13 +49,6 @@ _PAGE: Final = """<!doctype html>
 <footer>{%config%}{%scripts%}{%renderer%}</footer>
 </body>
 </html>"""
-
-
-def _plotly_file() -> Path:
-    """The part of plotly.js that the figures need, else the whole of it."""
-    part = Path(__file__).parent / "vendor" / "plotly-cartesian.min.js"
-    whole = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    return part if part.is_file() else whole
 
 
 def _shell(source: Source) -> html.Div:
@@ -222,8 +215,8 @@ def make_app(
     server: Flask = app.server
 
     @server.get("/undertow/plotly.js")
-    def plotly_script() -> Any:
-        return send_file(_plotly_file(), mimetype="text/javascript", max_age=86400)
+    def plotly_file() -> Any:
+        return send_file(plotly_script(), mimetype="text/javascript", max_age=86400)
 
     protect(server, door, tuple(app.csp_hashes()))
     return app

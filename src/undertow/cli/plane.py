@@ -1,0 +1,98 @@
+"""``undertow plane``: the population information plane of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+
+from undertow.cli.show import Json, Quiet, document, table
+
+
+def plane(
+    model: Annotated[
+        str, typer.Option(help="A model: a name, path/file.py:factory, …")
+    ] = "good_init",
+    data: Annotated[
+        str, typer.Option(help="A data set, a folder of images or an .npz file.")
+    ] = "cifar10",
+    inputs: Annotated[int, typer.Option(min=2, help="How many inputs of the test split.")] = 1000,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(help="An attack whose inputs are drawn beside the benign; may be repeated."),
+    ] = None,
+    tap: Annotated[
+        list[str] | None, typer.Option(help="A layer, or a pattern; may be repeated. Every block.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="kernel or binned.")] = "kernel",
+    noise_variance: Annotated[
+        float, typer.Option(help="Of the kernel's noise, in squared units of the activations.")
+    ] = 0.1,
+    bins: Annotated[int, typer.Option(help="Of the binned estimate.")] = 30,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the figure: .pdf, .svg, .png or .html.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the data set lies.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="The one seed of the attacks.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print I(X;T) and I(T;Y) of every layer over many inputs, with the published caveats.
+
+    Another measure than the profiles of single inputs: that of Shwartz-Ziv and Tishby (2017) and
+    Saxe et al. (2018).
+    """
+    from undertow.data import load_data
+    from undertow.errors import UnknownName
+    from undertow.models import load_model
+    from undertow.progress import terminal
+    from undertow.studies.population import Method, information_plane
+
+    progress = terminal(quiet=quiet)
+    if method not in get_args(Method):
+        raise UnknownName("method", method, get_args(Method))
+    if out is not None:
+        _check_ending(out)
+    images = load_data(data, "test", data_dir=data_dir, progress=progress)[:inputs]
+    x, y = images[0].to(device), images[1]
+    network = load_model(model, channels=x.shape[1], device=device)
+    cells = {"benign": x}
+    for name in attack or ():
+        from undertow.attacks import make
+        from undertow.attacks.craft import craft
+
+        cells[name] = craft(make(name), network, x, y, seed=seed, progress=progress).end
+    found = information_plane(
+        network, cells, y, tap, method=cast("Method", method), bins=bins,
+        noise_variance=noise_variance, progress=progress,
+    )  # fmt: skip
+    rows = found.to_dataframe().reset_index().to_dict("records")
+    if out is not None:
+        from undertow.figures import draw, population_plane, save
+
+        figure = population_plane(found, model=model)
+        if out.suffix == ".html":
+            draw(figure).write_html(out, include_plotlyjs=True)
+        else:
+            save(figure, out)
+    caveats = str(found.attrs["caveats"]).splitlines()
+    if as_json:
+        document({"layers": rows, "inputs": len(y), "unit": "bit", "caveats": caveats})
+        return
+    table(rows, title=f"Bits over {len(y)} inputs of {data}; no value can exceed log2 n")
+    print()
+    for caveat in caveats:
+        print(f"- {caveat}")
+    if out is not None:
+        print(out)
+
+
+def _check_ending(out: Path) -> None:
+    from undertow.errors import BadInput
+    from undertow.figures.print_ink import FORMATS
+
+    allowed = [f".{f}" for f in (*FORMATS, "html")]
+    if out.suffix.lower() not in allowed:
+        raise BadInput(f"unknown figure format '{out.suffix}' (allowed: {', '.join(allowed)})")
