@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 import undertow as ut
 from benchmarks.attacks import peers
 from benchmarks.attacks.measuring import Run, Task
+from undertow.attacks.oracle import frozen, laid_out
 from undertow.types import Attack
 
 __all__ = ["CONTESTS", "Contest"]
@@ -50,10 +51,11 @@ def ours(attack: Callable[[], Attack]) -> Run:
 def bare(steps: int, epsilon: float, alpha: float) -> Run:
     """The shortest loop that makes IGSM's model calls: what a driver's overhead is against.
 
-    Images go to the model as the driver hands them over, with their channels innermost.
+    Images go to the model as the driver hands them over, with their channels innermost, and so do
+    the weights.
     """
 
-    def run(task: Task) -> Tensor:
+    def walk(task: Task) -> Tensor:
         x = task.x
         for _ in range(steps):
             leaf = x.detach().requires_grad_()
@@ -64,6 +66,10 @@ def bare(steps: int, epsilon: float, alpha: float) -> Run:
         with torch.no_grad():
             task.model(x.contiguous(memory_format=torch.channels_last))
         return x
+
+    def run(task: Task) -> Tensor:
+        with frozen([task.model]), laid_out([task.model]):
+            return walk(task)
 
     return run
 

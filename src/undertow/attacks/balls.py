@@ -27,6 +27,8 @@ def _column(radius: Radius, like: Tensor) -> Tensor:
 
 def linf_project(delta: Steps, radius: Radius) -> Steps:
     """The nearest point with no component larger than ``radius``."""
+    if not isinstance(radius, Tensor):
+        return delta.clamp(-radius, radius)
     r = _column(radius, delta)
     return torch.maximum(torch.minimum(delta.flatten(1), r), -r).view_as(delta)
 

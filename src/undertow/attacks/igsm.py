@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from undertow.attacks.balls import linf_project
 from undertow.attacks.losses import goal_entropy
+from undertow.attacks.rows import kept
 from undertow.attacks.settings import check, count, number
 from undertow.types import Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
@@ -54,8 +55,8 @@ class IGSM:
         for step in range(1, self.steps + 1):
             aim = goal
             _, g = model.gradient(x, lambda z, aim=aim: goal_entropy(z, aim))
-            x = x0 + linf_project(x - alpha * g.sign() - x0, self.epsilon)
-            x = x.clamp(0, 1)
+            delta = g.sign().mul_(-alpha).add_(x).sub_(x0)
+            x = linf_project(delta, self.epsilon).add_(x0).clamp_(0, 1)
             # Where the gradient vanished nothing moves, now or later.
             keep = yield Iterate(step=step, x=x, finished=g.flatten(1).abs().amax(dim=1) == 0)
-            x, x0, goal = x[keep], x0[keep], goal[keep]
+            x, x0, goal = kept(keep, x), kept(keep, x0), goal[keep]

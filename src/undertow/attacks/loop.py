@@ -143,14 +143,24 @@ class _Race:
 
     def _success(self, it: Iterate, logits: Logits, at: Tensor) -> None:
         rows = self.moving[at]
-        far = distance(_some(it.x, at), _some(self.x0, rows), self.norm)
-        better = far < self.ends.distance[rows]
-        if getattr(self.attack, "spends", False):  # its budget is there to be used up
-            better = torch.ones_like(better)
-        at, rows = at[better], rows[better]
+        if not self.spends:
+            far = distance(_some(it.x, at), _some(self.x0, rows), self.norm)
+            better = far < self.ends.distance[rows]
+            at, rows = at[better], rows[better]
+            self.ends.distance[rows] = far[better]
         self.ends.put(rows, at, it, logits)
-        self.ends.distance[rows] = far[better]
         self.ends.success[rows] = True
+
+    @property
+    def spends(self) -> bool:
+        """Whether the budget is there to be used up; distances are then told at the end."""
+        return getattr(self.attack, "spends", False)
+
+    def close(self) -> None:
+        """The distances of successes that were not ranked by them."""
+        if self.spends:
+            rows = torch.nonzero(self.ends.success).flatten()
+            self.ends.distance[rows] = distance(self.ends.x[rows], self.x0[rows], self.norm)
 
     def _going_on(self, it: Iterate) -> Keep:
         done = torch.zeros(len(self.moving), dtype=torch.bool, device=self.x0.device)
@@ -222,4 +232,5 @@ def run(
             race.moving = race.moving[keep]
     finally:
         steps.close()
+    race.close()
     return ends

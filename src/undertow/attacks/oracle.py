@@ -6,6 +6,7 @@ graph, and the attack's next gradient at the same place uses it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,7 +158,7 @@ class ModelOracle:
             logits = memory.answer()
             value = loss(logits).sum()
         g = self._backward(value, memory)
-        self._look(g, memory, torch.ones(len(g), dtype=torch.int64))
+        self._look(g, memory)
         return logits.detach(), g
 
     def jacobian(
@@ -183,7 +184,7 @@ class ModelOracle:
         if self.channels_last:
             given = given.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.model(given)
-        self._count(self.tally.forwards, torch.ones(len(x), dtype=torch.int64))
+        self._count(self.tally.forwards, len(x))
         if logits.shape != (len(x), self.classes):
             shape = tuple(logits.shape)
             raise BadInput(
@@ -222,32 +223,43 @@ class ModelOracle:
             )
         return g if memory.rows is None else g[memory.rows]
 
-    def _look(self, g: Tensor, memory: _Memory, asked: Int64[Tensor, " asked"]) -> None:
-        """Count gradients asked for; note where all vanished; refuse what is not finite."""
-        self._count(self.tally.backwards, asked)
+    def _look(self, g: Tensor, memory: _Memory, asked: Int64[Tensor, " row"] | None = None) -> None:
+        """Count gradients asked for; note where all vanished; refuse what is not finite.
+
+        ``asked`` says how many were asked about each row, by default one.
+        """
+        self._count(self.tally.backwards, len(g), asked)
         size = _size(g.detach())
-        if not torch.isfinite(size).all():
-            raise BadInput("the model's gradient is not finite (NaN or inf)")
         if len(g) == len(self.rows):
-            device = self.vanished.device
-            zero, before = (size == 0).to(device), self.vanished[self.rows]
-            new = zero & before if memory.used else zero
-            self.vanished[self.rows] = torch.where(asked.to(device) > 0, new, before)
+            zero, before = (size == 0).to(self.vanished.device), self.vanished[self.rows]
+            if zero.any() or before.any():
+                new = zero & before if memory.used else zero
+                if asked is not None:
+                    new = torch.where(asked.to(new.device) > 0, new, before)
+                self.vanished[self.rows] = new
         memory.used = True
 
-    def _count(self, what: Tensor, asked: Int64[Tensor, " asked"]) -> None:
+    def _count(self, what: Tensor, rows: int, asked: Int64[Tensor, " row"] | None = None) -> None:
         """Add to the samples' counts what was asked about the rows that move, or copies of them."""
         moving = len(self.rows)
         assert moving, "no row moves"
-        assert len(asked) % moving == 0, "ask about all rows that move, or multiples of them"
-        each = asked.to(what.device).view(-1, moving).sum(dim=0)
-        what.index_add_(0, self.owner[self.rows], each)
+        assert rows % moving == 0, "ask about all rows that move, or multiples of them"
+        whose = self.owner[self.rows]
+        each = torch.full_like(whose, rows // moving) if asked is None else asked.to(whose.device)
+        what.index_add_(0, whose, each)
 
 
 def _size(g: Tensor) -> Float[Tensor, " row"]:
-    """How large the gradient of each row (its first axis) is: zero, finite exactly where it is."""
+    """How large the gradient of each row (its first axis) is: zero exactly where it is.
+
+    Raises:
+        BadInput: where it is not finite.
+    """
     every = tuple(range(1, g.ndim))
     size: Tensor = torch.linalg.vector_norm(g, dim=every)  # one pass, no copy
-    if torch.isfinite(size).all() and (size > 0).all():
-        return size
-    return g.abs().amax(dim=every)  # squares may have left the range
+    least, most = torch.aminmax(size)
+    if not 0 < float(least) <= float(most) < math.inf:  # squares may have left the range
+        size = g.abs().amax(dim=every)
+        if not torch.isfinite(size).all():
+            raise BadInput("the model's gradient is not finite (NaN or inf)")
+    return size

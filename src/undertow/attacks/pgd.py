@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from undertow.attacks.balls import l2_project, linf_project
 from undertow.attacks.losses import goal_entropy
+from undertow.attacks.rows import kept
 from undertow.attacks.settings import check, count, number
 from undertow.types import Draws, Goal, Images, Iterate, Iterates, Oracle
 
@@ -62,13 +63,13 @@ class PGD:
             flat = g.flatten(1)
             moving = flat.abs().amax(dim=1) > 0
             if self.norm == "linf":
-                delta = linf_project(x - alpha * g.sign() - x0, self.epsilon)
+                delta = linf_project(g.sign().mul_(-alpha).add_(x).sub_(x0), self.epsilon)
             else:
                 length = flat.norm(dim=1).where(moving, 1)[:, None, None, None]
                 delta = l2_project(x - alpha * g / length - x0, self.epsilon)
-            x = (x0 + delta).clamp(0, 1)
+            x = (x0 + delta).clamp_(0, 1)
             keep = yield Iterate(step=step, x=x, finished=~moving)
-            x, x0, goal = x[keep], x0[keep], goal[keep]
+            x, x0, goal = kept(keep, x), kept(keep, x0), goal[keep]
 
     def _start(self, x0: Images, draws: Draws) -> Images:
         if not self.random_start:
