@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other: ``python -m benchmarks [attacks information study viewer]``."""
+"""Every benchmark in turn: ``python -m benchmarks [attacks information study viewer]``."""
 
 from __future__ import annotations
 

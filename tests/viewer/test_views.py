@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from plotly.utils import PlotlyJSONEncoder
 
-from undertow.store import Run
+from undertow.store import Answers, Run
 from undertow.testing.runs import synthetic_run
 from undertow.viewer import compare, layer, overview, trajectory
 from undertow.viewer.app import VIEWS, make_app
@@ -17,6 +18,8 @@ from undertow.viewer.guard import door_for
 from undertow.viewer.maps import maps_payload, stored_maps
 from undertow.viewer.parts import Query
 from undertow.viewer.payload import clean
+from undertow.viewer.questions import questions
+from undertow.viewer.rest import more_figures
 from undertow.viewer.source import Source
 
 from .conftest import MODEL
@@ -51,6 +54,31 @@ def test_the_state_of_a_view_comes_from_its_address(source: Source) -> None:
     assert "not net of the null" in found
     chosen = texts(trajectory.view(source, Query("?step=7")))
     assert '"data-start": "7"' in chosen
+
+
+def test_a_run_that_crossed_models_shows_that_first_and_names_its_figures(
+    source: Source, tmp_path: Path
+) -> None:
+    options, shown = more_figures(source, "")
+    labels = re.findall(r'"label": "([^"]+)"', texts([options]))
+    crossed = "Aimed here or elsewhere · JSMA"
+    assert labels[:2] == [crossed, f"{crossed} · by transfer"]
+    assert "Transfer · JSMA" in labels
+    assert "aimed at the inferring model and at others" in texts([shown])
+    alone = synthetic_run(tmp_path / "run", samples=4, shard=2, models=("m",), size=8)
+    assert "Attack or just noise?" in texts(more_figures(Source(alone.path), ""))
+
+
+def test_sentences_are_printed_as_people_read_them(tmp_path: Path) -> None:
+    run = synthetic_run(tmp_path / "run", samples=4, shard=2, models=("m",), size=8)
+    assert run.answers is not None
+    claim = {"claim": "c", "verdict": "supported", "sentence": "jsma: -1.4 d_z of noise:igsm"}
+    told = {"questions": [{"id": "q1", "question": "?", "claims": [claim]}]}
+    (run.path / "answers.json").write_text(Answers.of(**told).dump())
+    found = texts([questions(Source(run.path))])
+    assert "JSMA: \N{MINUS SIGN}1.4 " in found
+    assert " of noise (IGSM norm)" in found
+    assert "d_z of" not in found
 
 
 def test_an_address_that_names_no_attack_draws_benign_inputs_alone(source: Source) -> None:

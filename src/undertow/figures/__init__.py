@@ -24,8 +24,8 @@ __all__ = [
 ]  # fmt: skip
 
 _LATER = {
-    "draw": "plotly_ink", "from_flow": "lifting", "lift": "lifting", "population_plane": "population",
-    "save": "print_ink",
+    "draw": "plotly_ink", "from_flow": "lifting", "lift": "lifting",
+    "population_plane": "population", "save": "print_ink",
 }  # fmt: skip
 
 

@@ -79,8 +79,9 @@ def from_run(run: Run, *, attack: str | None = None) -> FigureData:
 
 
 def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """One figure an attack."""
-    return tuple({"attack": t.attack} for t in (run.answers.transfers if run.answers else ()))
+    """One figure an attack that was aimed at one model and read by another."""
+    found = run.answers.transfers if run.answers else ()
+    return tuple({"attack": t.attack} for t in found if {*t.source, *t.model} > set(t.source[:1]))
 
 
 FIGURE = Figure("transfer", build, from_run, choices)

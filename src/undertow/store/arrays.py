@@ -1,4 +1,4 @@
-"""Datasets in zarr groups: made once, written region by region, read lazily.
+"""Datasets in zarr groups: made once, written region by region.
 
 Chunks along ``sample`` are shards, so a shard touches only files of its own; each file is written
 beside its place and then moved there, and carries a checksum.
@@ -30,7 +30,6 @@ from undertow.store.chunks import (
     put,
 )
 from undertow.store.files import inside
-from undertow.store.schema import order
 
 __all__ = [
     "META",
@@ -38,8 +37,8 @@ __all__ = [
     "chunk_files",
     "create",
     "layouts",
+    "metadata",
     "open_group",
-    "read",
     "read_attributes",
     "write",
 ]
@@ -52,7 +51,7 @@ META: Final = "zarr.json"
 """The file that holds the metadata of an array or a group."""
 
 
-class _Guarded(LocalStore):  # type: ignore[misc]
+class Guarded(LocalStore):  # type: ignore[misc]
     """A folder from which links cannot lead out."""
 
     async def get(
@@ -67,7 +66,7 @@ class _Guarded(LocalStore):  # type: ignore[misc]
 
 def open_group(root: Path, *, writable: bool = False) -> Any:
     """The root group of a zarr folder (a ``zarr.Group``)."""
-    store = _Guarded(root, read_only=not writable)
+    store = Guarded(root, read_only=not writable)
     if writable:
         return zarr.open_group(store, mode="a", zarr_format=3)
     return zarr.open_group(store, mode="r", zarr_format=3)
@@ -247,9 +246,14 @@ def array_names(root: Path, path: str) -> list[str]:
     Raises:
         Foreign: for metadata that are damaged or name a codec that runs are not written with.
     """
-    names = []
+    return list(metadata(root, path))
+
+
+def metadata(root: Path, path: str) -> dict[str, Any]:
+    """The metadata of every array of a group, checked."""
+    found = {}
     for folder in sorted(inside(root, root / path).iterdir()):
-        file = folder / "zarr.json"
+        file = folder / META
         if not folder.is_dir() or not file.is_file():
             continue
         try:
@@ -268,30 +272,5 @@ def array_names(root: Path, path: str) -> list[str]:
             raise Foreign(
                 f"'{folder}' is stored in a way that runs are not ({', '.join(sorted(codecs))})"
             )
-        names.append(folder.name)
-    return names
-
-
-def read(root: Path, path: str) -> xr.Dataset:
-    """A group as a dataset whose arrays are read when used.
-
-    Raises:
-        Foreign: if it is damaged, unsafe or leads out of the folder.
-    """
-    array_names(root, path)
-    attributes = read_attributes(root, path)
-    store = _Guarded(root, read_only=True)
-    dataset = xr.open_dataset(
-        store,
-        engine="zarr",
-        group=path,
-        consolidated=False,
-        zarr_format=3,
-        chunks=None,
-        decode_times=False,
-        mask_and_scale=False,
-    )
-    if "tap" in attributes:
-        dataset = dataset.assign_coords(tap=("tap", np.array(attributes["tap"], dtype=np.str_)))
-    ordered = dataset[[*order(path.partition("/")[0], [str(n) for n in dataset.data_vars])]]
-    return ordered.set_coords([n for n in ("depth", "index") if n in ordered.data_vars])
+        found[folder.name] = meta
+    return found

@@ -26,7 +26,10 @@ from zarr.storage import MemoryStore
 
 from undertow.store.files import PARTIAL
 
-__all__ = ["FILL", "Layout", "array_json", "chunk_key", "encode", "group_json", "layout_of", "put"]
+__all__ = [
+    "FILL", "Layout", "array_json", "chunk_key", "decode", "encode", "group_json", "layout_of",
+    "own_layout", "put",
+]  # fmt: skip
 
 FILL: Final[Mapping[str, Any]] = {"f": np.nan, "i": -1, "u": 0, "b": False}
 """What an array of each kind holds where nothing was written."""
@@ -102,6 +105,20 @@ def layout_of(file: Path) -> Layout | None:
         return None
 
 
+def own_layout(meta: Mapping[str, Any]) -> Layout | None:
+    """The layout of an array that lies exactly as this module writes it; ``None`` for others."""
+    try:
+        dims, shape = tuple(meta.get("dimension_names") or ()), tuple(meta["shape"])
+        said = tuple((meta.get("attributes") or {}).items())
+        chunks = tuple(meta["chunk_grid"]["configuration"]["chunk_shape"])
+        dtype = np.dtype(meta["data_type"]).newbyteorder("<").str
+        layout = Layout(shape, dtype, chunks, dims, said)
+        wanted = json.loads(array_json(layout))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return layout if wanted == meta and len(dims) == len(shape) else None
+
+
 def encode(values: NDArray[Any], layout: Layout) -> bytes:
     """One chunk: the values, filled up to a whole chunk, compressed, with their checksum."""
     dtype = np.dtype(layout.dtype)
@@ -112,6 +129,23 @@ def encode(values: NDArray[Any], layout: Layout) -> bytes:
     packed: bytes = _ZSTD.encode(np.ascontiguousarray(values, dtype=dtype))
     checksum: int = google_crc32c.value(packed)
     return packed + checksum.to_bytes(4, "little")
+
+
+def decode(data: bytes, layout: Layout) -> NDArray[Any]:
+    """The values of one whole chunk.
+
+    Raises:
+        ValueError: if it is torn, was changed, or holds more or less than a chunk.
+    """
+    packed, checksum = data[:-4], data[-4:]
+    if google_crc32c.value(packed).to_bytes(4, "little") != checksum:
+        raise ValueError("its checksum is another")
+    values: NDArray[Any] = np.empty(layout.chunks, np.dtype(layout.dtype))
+    try:  # into room of the right size: what would unpack to more is refused
+        _ZSTD.decode(packed, out=values.reshape(-1).view(np.uint8))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError("it does not hold a chunk") from error
+    return values
 
 
 def chunk_key(shard: int, ndim: int) -> str:

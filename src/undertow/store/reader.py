@@ -16,7 +16,7 @@ import xarray as xr
 import yaml
 
 from undertow.errors import BadInput, Foreign, UnknownName
-from undertow.store import arrays
+from undertow.store import arrays, lazy
 from undertow.store.answers import Answers
 from undertow.store.cell import BENIGN, Cell
 from undertow.store.check import Fault, check_run
@@ -134,7 +134,7 @@ class Run:
                 cell.name,
                 (c.name for c in self._groups[group]),
             )
-        dataset = arrays.read(self._results, place)
+        dataset = lazy.read(self._results, place)
         shard = int(dataset.attrs.get("shard") or 1)
         done = {s for (c, s), r in self.records.items() if c == cell and r.state == "done"}
         rows = np.arange(dataset.sizes.get("sample", 0)) // shard
@@ -185,7 +185,7 @@ class Run:
         have = self.exemplars(cell)
         if index not in have:
             raise UnknownName(f"recorded input of {cell.name}", index, map(str, have))
-        return arrays.read(self._results, f"{self._groups['exemplars'][cell]}/{index}")
+        return lazy.read(self._results, f"{self._groups['exemplars'][cell]}/{index}")
 
     def exemplar_index(self, shard: str) -> int:
         """The input that a shard named ``exemplar:N`` records: the N-th of the run's inputs."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from dash import html
 
+from undertow.prose import prose
 from undertow.store import Claim, Number, Question
 from undertow.viewer.parts import badge
 from undertow.viewer.source import Source
@@ -22,15 +23,24 @@ def _value(number: Number) -> str:
         if number.low is None or number.high is None
         else f" [{number.low:.3g}, {number.high:.3g}]"
     )
-    return f"{number.value:.3g}{reach}{' ' + number.unit if number.unit else ''}"
+    return prose(f"{number.value:.3g}{reach}{' ' + number.unit if number.unit else ''}")
+
+
+def _typeset(sentence: str) -> list[Any]:
+    """A sentence as it is printed: see :func:`undertow.prose.prose`; d_z with its index."""
+    first, *rest = prose(sentence).split("d_z")
+    found: list[Any] = [first]
+    for words in rest:
+        found += [html.I("d"), html.Sub("z"), words]
+    return found
 
 
 def _numbers(numbers: Sequence[Number]) -> html.Div:
     def row(n: Number) -> html.Tr:
-        d_z = "–" if n.d_z is None else f"{n.d_z:.2f}"
+        d_z = "–" if n.d_z is None else prose(f"{n.d_z:.2f}")
         p = "–" if n.p_adjusted is None else f"{n.p_adjusted:.2g}"
         cells = (_value(n), "–" if n.n is None else str(n.n), d_z, p)
-        return html.Tr([html.Th(n.name, scope="row"), *(html.Td(c) for c in cells)])
+        return html.Tr([html.Th(prose(n.name), scope="row"), *(html.Td(c) for c in cells)])
 
     head = html.Tr(
         [html.Th(h, scope="col") for h in ("", "value [95 %]", "n", "d_z", "adjusted p")]
@@ -43,14 +53,19 @@ def _numbers(numbers: Sequence[Number]) -> html.Div:
 def _claim(claim: Claim, alone: bool) -> html.Div:
     body: list[Any] = [
         html.Div(
-            [None if alone else badge(claim.verdict), html.Span(claim.claim, className="claim")],
+            [
+                None if alone else badge(claim.verdict),
+                html.Span(prose(claim.claim), className="claim"),
+            ],
             className="claim-head",
         ),
-        html.P(claim.sentence),
+        html.P(_typeset(claim.sentence)),
     ]
     if claim.control is not None:
         body.append(
-            html.P([html.B("Noise control. "), claim.control.sentence], className="control")
+            html.P(
+                [html.B("Noise control. "), *_typeset(claim.control.sentence)], className="control"
+            )
         )
     numbers = [*claim.numbers, *(claim.control.numbers if claim.control else ())]
     if numbers:
@@ -68,7 +83,7 @@ def _question(question: Question) -> html.Article:
     )
     body: list[Any] = [_claim(c, len(question.claims) == 1) for c in question.claims]
     if question.missing:
-        body.append(html.P(f"Not answered: {question.missing}", className="control"))
+        body.append(html.P(prose(f"Not answered: {question.missing}"), className="control"))
     return html.Article([head, *body], className="question card")
 
 

@@ -9,6 +9,7 @@ from dash import html
 
 from undertow.errors import UndertowError
 from undertow.figures import FIGURES
+from undertow.prose import attack_name
 from undertow.store import Cell
 from undertow.viewer.parts import cell_name, figure, pick
 from undertow.viewer.payload import message, payload
@@ -16,7 +17,8 @@ from undertow.viewer.source import Source
 
 __all__ = ["also", "cells_table", "more_figures"]
 
-_ALSO: Final = ("control", "plane", "takeover", "transfer", "solid_dashed")
+_ALSO: Final = ("solid_dashed", "transfer", "control", "plane", "takeover")
+"""Models that were crossed come first, where a run crossed any: that is what it was made for."""
 
 
 def _choices(source: Source) -> list[tuple[str, dict[str, Any]]]:
@@ -40,11 +42,21 @@ def _also_options(source: Source) -> list[dict[str, Any]]:
     }
     return [
         {
-            "label": f"{words[name]} · {' · '.join(str(v) for v in choice.values())}",
+            "label": f"{words[name]} · {_choice_words(choice)}",
             "value": f"{name}:{i}",
         }
         for i, (name, choice) in enumerate(_choices_of(source))
     ]
+
+
+def _choice_words(choice: dict[str, Any]) -> str:
+    told = []
+    for key, value in choice.items():
+        if key == "subsets":
+            told += ["by transfer"] if value else []
+        else:
+            told.append(attack_name(str(value)) if key == "attack" else str(value))
+    return " · ".join(told)
 
 
 def _choices_of(source: Source) -> list[tuple[str, dict[str, Any]]]:

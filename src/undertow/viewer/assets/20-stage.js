@@ -23,8 +23,8 @@
       this.where = u.el("output", { class: "where" });
       this.speed = u.el("select", { "aria-label": "Steps a second", class: "speed" }, speeds.map((s) => u.el("option", { value: s, ...(s === 8 ? { selected: true } : {}) }, `${s}/s`)));
       const transport = u.el("div", { class: "transport card", role: "group", "aria-label": "Steps" },
-        button("First step (Home)", "⏮", () => this.to(0, true)), button("Step back (←)", "‹", () => this.by(-1)), this.play_,
-        button("Step forward (→)", "›", () => this.by(1)), button("Last step (End)", "⏭", () => this.to(this.last, true)), this.range, this.where, this.speed);
+        button("First step (Home)", "«", () => this.to(0, true)), button("Step back (←)", "‹", () => this.by(-1)), this.play_,
+        button("Step forward (→)", "›", () => this.by(1)), button("Last step (End)", "»", () => this.to(this.last, true)), this.range, this.where, this.speed);
       this.pictures = { benign: u.el("canvas", { role: "img" }), now: u.el("canvas", { role: "img" }), change: u.el("canvas", { role: "img" }) };
       this.captions = { benign: u.el("figcaption", {}, "Benign input"), now: u.el("figcaption"), change: u.el("figcaption", {}) };
       this.gain = u.el("input", { type: "range", min: 0, max: 8, step: 0.25, value: 3, "aria-label": "Gain of the perturbation", class: "gain", oninput: () => { this.setGain(2 ** Number(this.gain.value)); this.paint(); u.address({ gain: number(this.gained) }); } });
