@@ -12,6 +12,7 @@ TORCH := $(shell sed -n 's/^torch==//p' requirements/torch.txt)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INPUTS ?=
 OUT ?= runs/quick
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
 .DEFAULT_GOAL := help
 .PHONY: help study check test test-slow bench docs lock clean
@@ -34,7 +35,7 @@ $(VENV)/test: $(VENV)/base requirements/test.txt
 
 study: $(VENV)/base
 	$(BIN)/undertow data fetch cifar10
-	$(BIN)/undertow study quick --out $(OUT) $(if $(INPUTS),--inputs $(INPUTS))
+	$(BIN)/undertow study quick --workers $(WORKERS) --out $(OUT) $(if $(INPUTS),--inputs $(INPUTS))
 
 check: $(VENV)/test
 	$(BIN)/ruff check .
