@@ -122,6 +122,23 @@ def schema() -> str:
     return "\n".join(out)
 
 
+def exports() -> str:
+    """What `undertow export` writes: columns of the tables, tags of TensorBoard."""
+    from undertow.report.tensorboard import TAGS
+    from undertow.store.export import COLUMNS
+
+    out = ["# Exports", "", "What `undertow export RUN --format FORMAT` writes.", ""]
+    for title, extra, told in (
+        ("Tables: csv, parquet, netcdf", "export", COLUMNS),
+        ("TensorBoard: tensorboard", "tensorboard", TAGS),
+    ):
+        needs = "CSV needs nothing more; the others need" if extra == "export" else "It needs"
+        out += [f"## {title}", "", f"{needs} `pip install 'undertow[{extra}]'`.", ""]
+        out += ["| name | what it is |", "|---|---|"]
+        out += [f"| `{name}` | {words} |" for name, words in told.items()] + [""]
+    return "\n".join(out)
+
+
 def models() -> str:
     """The page of the shipped models, from their cards."""
     from undertow.models.page import page
@@ -148,6 +165,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "names.md": registries,
     "commands.md": commands,
     "run-directory.md": schema,
+    "exports.md": exports,
     "models.md": models,
     "results.md": results,
 }
