@@ -66,3 +66,14 @@ def test_missing_values_and_too_few_are_refused() -> None:
         aggregate(np.full((4, 3), np.nan), np.arange(3.0))
     with pytest.raises(BadInput, match="2 inputs and 2 taps"):
         aggregate(np.zeros((1, 3)), np.arange(3.0))
+
+
+def test_a_jump_between_neighbouring_taps_is_not_overshot() -> None:
+    """Two taps almost at one depth that differ by the whole range: the curve stays within it."""
+    depth = np.array([0.05, 0.2, 0.4, 0.6, 0.8, 0.99, 0.9911])
+    mean = np.array([0.01, 0.01, 0.01, 0.02, 0.02, 0.05, 0.65])
+    profiles = mean + np.random.default_rng(0).normal(0, 0.02, (200, len(depth)))
+    band = aggregate(profiles, depth)
+    reach = np.ptp(mean)
+    assert band.mean.min() > mean.min() - 0.2 * reach
+    assert band.mean.max() < mean.max() + 0.2 * reach

@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     130: interrupted.
     """
     warnings.showwarning = _warn
+    # Threads of torch that wait for work would otherwise spin on the cores that ours need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     code = run(sys.argv[1:] if arguments is None else arguments)
     if code == INTERRUPTED:
         # Reads that the interrupt cut off still hang in zarr's threads, and an orderly shutdown has

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +20,11 @@ from undertow.errors import BadInput
 __all__ = ["Band", "aggregate"]
 
 Array = NDArray[np.float64]
+_SMOOTH: Final = 2.5
+_ROUGH: Final = 0.5
+"""Smoothness ν of the Matérn kernel: twice differentiable, or merely continuous."""
+_DECISIVE: Final = 5.0
+"""By how much the rough one's log marginal likelihood must be larger (Kass and Raftery 1995)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,15 +100,20 @@ def _posterior(x: Array, y: Array, noise: Array, grid: Array) -> tuple[Array, Ar
     # A length scale under the taps' spacing or over the whole network says nothing about the data.
     span = float(x[-1] - x[0]) or 1.0
     gap = float(np.diff(x).max()) or span
-    shape = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(
-        length_scale=span / 2, length_scale_bounds=(gap, 4 * span), nu=2.5
-    )
-    # The level is unknown too: without this term a flat profile's band would be far too narrow.
-    kernel = ConstantKernel(10.0, "fixed") + shape
-    process = GaussianProcessRegressor(kernel, alpha=noise**2 + 1e-8, n_restarts_optimizer=0)
-    with warnings.catch_warnings():
-        # A bound that is reached is an answer here (a flat profile), not a failure.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        process.fit(x[:, None], y)
+    fitted = {}
+    for nu in (_SMOOTH, _ROUGH):
+        shape = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(
+            length_scale=span / 2, length_scale_bounds=(gap, 4 * span), nu=nu
+        )
+        # The level is unknown too: without it a flat profile's band would be far too narrow.
+        kernel = ConstantKernel(10.0, "fixed") + shape
+        fitted[nu] = GaussianProcessRegressor(kernel, alpha=noise**2 + 1e-8)
+        with warnings.catch_warnings():
+            # A bound that is reached is an answer here (a flat profile), not a failure.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted[nu].fit(x[:, None], y)
+    # A profile that jumps between two neighbouring taps makes a smooth function overshoot far.
+    smooth, rough = (fitted[nu].log_marginal_likelihood_value_ for nu in (_SMOOTH, _ROUGH))
+    process = fitted[_ROUGH if rough > smooth + _DECISIVE else _SMOOTH]
     mean, error = process.predict(grid[:, None], return_std=True)
     return np.asarray(mean), np.asarray(error)
