@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,14 @@ import pytest
 from undertow.store import Run
 from undertow.studies.run import study
 from undertow.studies.spec import StudySpec
+
+
+def pytest_configure() -> None:
+    """Commands that tests start hear Ctrl-C, even where the tests run in a background job.
+
+    Such a job ignores it, and what it starts would inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
