@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 import undertow as ut
 from benchmarks.attacks import peers
 from benchmarks.attacks.measuring import Run, Task
-from undertow.attacks.oracle import frozen, laid_out
+from undertow.attacks.oracle import frozen
 from undertow.types import Attack
 
 __all__ = ["CONTESTS", "Contest"]
@@ -51,9 +51,12 @@ def ours(attack: Callable[[], Attack]) -> Run:
 def bare(steps: int, epsilon: float, alpha: float) -> Run:
     """The shortest loop that makes IGSM's model calls: what a driver's overhead is against.
 
-    Images go to the model as the driver hands them over, with their channels innermost, and so do
-    the weights.
+    Images go to the model as the driver hands them over, with their channels innermost.
     """
+
+    def run(task: Task) -> Tensor:
+        with frozen([task.model]):
+            return walk(task)
 
     def walk(task: Task) -> Tensor:
         x = task.x
@@ -66,10 +69,6 @@ def bare(steps: int, epsilon: float, alpha: float) -> Run:
         with torch.no_grad():
             task.model(x.contiguous(memory_format=torch.channels_last))
         return x
-
-    def run(task: Task) -> Tensor:
-        with frozen([task.model]), laid_out([task.model]):
-            return walk(task)
 
     return run
 
@@ -146,6 +145,29 @@ CONTESTS = {
             "torchattacks": peers.torchattacks("CW", c=1, kappa=0, steps=ROUNDS * TURNS, lr=0.01),
         },
         reach={"adv-lib": 1.1},
+    ),
+    "cw_linf": Contest(
+        about="C&W, L∞, at most 100 steps for one threshold and one constant",
+        targeted=False,
+        inputs=2,
+        runs={
+            "undertow": ours(lambda: ut.attacks.CWLinf(constant=0.01, largest=20, steps=100)),
+            "adv-lib": peers.adv_lib(
+                "carlini_wagner_linf", max_iterations=100, initial_const=0.01, learning_rate=0.005
+            ),
+            "art": peers.art(
+                "CarliniLInfMethod", max_iter=100, initial_const=0.01, learning_rate=0.005
+            ),
+        },
+    ),
+    "cw_l0": Contest(
+        about="C&W, L0, at most 100 steps for one set of components",
+        targeted=False,
+        inputs=2,
+        runs={
+            "undertow": ours(ut.attacks.CWL0),
+            "art": peers.art("CarliniL0Method", binary_search_steps=1, max_iter=100),
+        },
     ),
     "igsm": Contest(
         about="IGSM, ε 8/255, α 1/255, at most 40 steps",

@@ -26,7 +26,7 @@ from undertow.attacks.inputs import (
 )
 from undertow.attacks.loop import Judge, run
 from undertow.attacks.open import open_oracle, out_of_memory
-from undertow.attacks.oracle import frozen, laid_out
+from undertow.attacks.oracle import frozen
 from undertow.attacks.record import Record, Recorder
 from undertow.errors import BadInput, Unavailable
 from undertow.progress import SILENT, Progress
@@ -107,7 +107,7 @@ def craft(
     y = as_labels(y, len(x), oracle.classes).to(x.device)
     fixed = check_target(rule, y, oracle.classes)
     job = _Job(attack, oracle, x, y, fixed, record or EVERYTHING, draws)
-    with frozen(models), laid_out(models if oracle.channels_last else ()):
+    with frozen(models):
         if stream_to is None:
             parts = _batches(job, batch_size, progress, _as_it_is)
             return assemble(attack, x, y, parts).keeping(gather(parts, x))

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from undertow.attacks.balls import linf_project
 from undertow.attacks.losses import goal_entropy
-from undertow.attacks.rows import kept
+from undertow.attacks.rows import kept, size
 from undertow.attacks.settings import check, count, number
 from undertow.types import Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
@@ -55,8 +55,9 @@ class IGSM:
         for step in range(1, self.steps + 1):
             aim = goal
             _, g = model.gradient(x, lambda z, aim=aim: goal_entropy(z, aim))
+            still = size(g) == 0
             delta = g.sign().mul_(-alpha).add_(x).sub_(x0)
             x = linf_project(delta, self.epsilon).add_(x0).clamp_(0, 1)
             # Where the gradient vanished nothing moves, now or later.
-            keep = yield Iterate(step=step, x=x, finished=g.flatten(1).abs().amax(dim=1) == 0)
+            keep = yield Iterate(step=step, x=x, finished=still)
             x, x0, goal = kept(keep, x), kept(keep, x0), goal[keep]

@@ -22,7 +22,6 @@ class Judge(Oracle, Protocol):
     """The driver's side of an oracle."""
 
     device: torch.device
-    channels_last: bool
 
     @property
     def rows(self) -> Tensor:

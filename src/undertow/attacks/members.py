@@ -50,7 +50,6 @@ class MembersOracle:
     ) -> None:
         self.members = tuple(ModelOracle(m, classes, channels_last=channels_last) for m in models)
         self.classes = classes
-        self.channels_last = channels_last
         self.combine = combine
         self.device = self.members[0].device
         weights = tuple(weights) if weights is not None else (1.0,) * len(self.members)

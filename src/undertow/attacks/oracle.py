@@ -6,7 +6,6 @@ graph, and the attack's next gradient at the same place uses it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from undertow.attacks.rows import same, size
 from undertow.errors import BadInput
 from undertow.types import Goal, Images, Keep, Logits
 
-__all__ = ["ModelOracle", "Tally", "frozen", "laid_out"]
+__all__ = ["ModelOracle", "Tally", "frozen"]
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -34,22 +34,6 @@ def frozen(models: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for p in thawed:
             p.requires_grad_(True)
-
-
-@contextmanager
-def laid_out(models: Sequence[nn.Module]) -> Iterator[None]:
-    """Weights of convolutions with their channels innermost for a while, as images are handed over.
-
-    The numbers stay; a CPU is spared putting them in order anew at each call.
-    """
-    weights = {p: p.data for model in models for p in model.parameters() if p.ndim == 4}
-    for p, w in weights.items():
-        p.data = w.contiguous(memory_format=torch.channels_last)
-    try:
-        yield
-    finally:
-        for p, w in weights.items():
-            p.data = w
 
 
 @dataclass(slots=True, eq=False)
@@ -207,8 +191,7 @@ class ModelOracle:
         """The last forward call if it was made at ``x``; it is forgotten."""
         memory, self._memory = self._memory, None
         at = None if memory is None else memory.place()
-        same = at is not None and at.shape == x.shape and torch.equal(at, x)
-        return memory if same else None
+        return memory if at is not None and same(at, x) else None
 
     def _recall(self, x: Tensor) -> _Memory:
         """The last forward call if it was made at ``x``, else a new one."""
@@ -229,9 +212,11 @@ class ModelOracle:
         ``asked`` says how many were asked about each row, by default one.
         """
         self._count(self.tally.backwards, len(g), asked)
-        size = _size(g.detach())
+        length = size(g.detach())
+        if not torch.isfinite(length).all():
+            raise BadInput("the model's gradient is not finite (NaN or inf)")
         if len(g) == len(self.rows):
-            zero, before = (size == 0).to(self.vanished.device), self.vanished[self.rows]
+            zero, before = (length == 0).to(self.vanished.device), self.vanished[self.rows]
             if zero.any() or before.any():
                 new = zero & before if memory.used else zero
                 if asked is not None:
@@ -247,19 +232,3 @@ class ModelOracle:
         whose = self.owner[self.rows]
         each = torch.full_like(whose, rows // moving) if asked is None else asked.to(whose.device)
         what.index_add_(0, whose, each)
-
-
-def _size(g: Tensor) -> Float[Tensor, " row"]:
-    """How large the gradient of each row (its first axis) is: zero exactly where it is.
-
-    Raises:
-        BadInput: where it is not finite.
-    """
-    every = tuple(range(1, g.ndim))
-    size: Tensor = torch.linalg.vector_norm(g, dim=every)  # one pass, no copy
-    least, most = torch.aminmax(size)
-    if not 0 < float(least) <= float(most) < math.inf:  # squares may have left the range
-        size = g.abs().amax(dim=every)
-        if not torch.isfinite(size).all():
-            raise BadInput("the model's gradient is not finite (NaN or inf)")
-    return size

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from undertow.attacks.balls import l2_project, linf_project
 from undertow.attacks.losses import goal_entropy
-from undertow.attacks.rows import kept
+from undertow.attacks.rows import kept, size
 from undertow.attacks.settings import check, count, number
 from undertow.types import Draws, Goal, Images, Iterate, Iterates, Oracle
 
@@ -60,12 +60,11 @@ class PGD:
         for step in range(1, self.steps + 1):
             aim = goal
             _, g = model.gradient(x, lambda z, aim=aim: goal_entropy(z, aim))
-            flat = g.flatten(1)
-            moving = flat.abs().amax(dim=1) > 0
+            moving = size(g) > 0
             if self.norm == "linf":
                 delta = linf_project(g.sign().mul_(-alpha).add_(x).sub_(x0), self.epsilon)
             else:
-                length = flat.norm(dim=1).where(moving, 1)[:, None, None, None]
+                length = g.flatten(1).norm(dim=1).where(moving, 1)[:, None, None, None]
                 delta = l2_project(x - alpha * g / length - x0, self.epsilon)
             x = (x0 + delta).clamp_(0, 1)
             keep = yield Iterate(step=step, x=x, finished=~moving)
