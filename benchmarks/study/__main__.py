@@ -41,7 +41,8 @@ def _options() -> argparse.Namespace:
 def _once(options: argparse.Namespace, inputs: int, **more: Any) -> dict[str, Any]:
     told = {
         "model": options.model, "data": options.data, "inputs": inputs, "workers": None,
-        "attacks": ["fgsm", "igsm"], "folder": tempfile.gettempdir(), "warm": True, **more,
+        "attacks": ["fgsm", "igsm"], "folder": tempfile.gettempdir(), "warm": True, "shard": 25,
+        **more,
     }  # fmt: skip
     line = [sys.executable, "-m", "benchmarks.study.once", json.dumps(told)]
     done = subprocess.run(
@@ -65,7 +66,8 @@ def _bookkeeping(options: argparse.Namespace) -> list[dict[str, Any]]:
 def _workers(options: argparse.Namespace) -> list[dict[str, Any]]:
     """The same study with one and with two workers of one thread each."""
     inputs = min(200, options.inputs)
-    rows = [_once(options, inputs, workers=n, attacks=["igsm", "jsma"]) for n in (1, 2)]
+    same = {"attacks": ["igsm", "jsma"], "shard": max(2, inputs // 16)}
+    rows = [_once(options, inputs, workers=n, **same) for n in (1, 2)]
     for row in rows:
         row["over one worker"] = rows[0]["seconds"] / row["seconds"]
         row["rate over one"] = row["inputs a second"] / rows[0]["inputs a second"]

@@ -27,7 +27,7 @@ STORE = ((RunWriter, "prepare"), (RunWriter, "write_all"), (RunWriter, "exemplar
          (RunWriter, "update_manifest"), (Ledger, "record_all"), (Ledger, "plan_all"))  # fmt: skip
 
 
-def spec_of(model: str, data: str, attacks: list[str], inputs: int) -> StudySpec:
+def spec_of(model: str, data: str, attacks: list[str], inputs: int, shard: int = 25) -> StudySpec:
     return StudySpec.model_validate(
         {
             "name": "benchmark",
@@ -35,6 +35,7 @@ def spec_of(model: str, data: str, attacks: list[str], inputs: int) -> StudySpec
             "data": {"name": data, "inputs": inputs},
             "attacks": [ATTACKS[name] for name in attacks],
             "exemplars": 2,
+            "shard": shard,
             "questions": ["q1", "q2"] if len(attacks) > 1 else ["q1"],
         }
     )
@@ -50,7 +51,7 @@ def main(told: dict[str, Any]) -> dict[str, Any]:
     for owner, name in STORE:
         setattr(owner, name, _timed(getattr(owner, name), "store", spent))
     running.conclude = _timed(running.conclude, "statistics", spent)  # type: ignore[assignment]
-    spec = spec_of(told["model"], told["data"], told["attacks"], told["inputs"])
+    spec = spec_of(told["model"], told["data"], told["attacks"], told["inputs"], told["shard"])
     with tempfile.TemporaryDirectory(dir=told["folder"]) as folder:
         if told["warm"]:  # class readers and compiled kernels are made once, not by every study
             running.study(spec, out=Path(folder) / "warm", inputs=2)
