@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 
 from undertow.errors import BadInput, Unavailable
+from undertow.models.devices import out_of_memory
 from undertow.store import Run
 from undertow.studies.executors import EXECUTORS, Executor, work
 from undertow.studies.executors.dask import Dask
@@ -155,9 +156,9 @@ def test_one_input_that_does_not_fit_is_a_failed_shard(monkeypatch: pytest.Monke
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
-    assert not work.out_of_memory(RuntimeError("shapes cannot be multiplied"))
-    assert not work.out_of_memory(OSError(2, "no such file"))
-    assert work.out_of_memory(OSError(12, "Cannot allocate memory"))
+    assert not out_of_memory(RuntimeError("shapes cannot be multiplied"))
+    assert not out_of_memory(OSError(2, "no such file"))
+    assert out_of_memory(OSError(12, "Cannot allocate memory"))
 
 
 def test_bad_engines_are_refused_before_anything_is_done(

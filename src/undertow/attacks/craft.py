@@ -25,10 +25,11 @@ from undertow.attacks.inputs import (
     wrong_classes,
 )
 from undertow.attacks.loop import Judge, run
-from undertow.attacks.open import open_oracle, out_of_memory
+from undertow.attacks.open import open_oracle
 from undertow.attacks.oracle import frozen
 from undertow.attacks.record import Record, Recorder
 from undertow.errors import BadInput, Unavailable
+from undertow.models.devices import out_of_memory
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 from undertow.types import Attack, Draws, Goal, Images, Labels, Trajectory

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from undertow.attacks.members import Combine, MembersOracle
 from undertow.attacks.oracle import ModelOracle
 from undertow.errors import BadInput
+from undertow.models.devices import out_of_memory
 from undertow.types import Attack, Images
 
-__all__ = ["open_oracle", "out_of_memory"]
+__all__ = ["open_oracle"]
 
 
 def open_oracle(
@@ -35,16 +36,6 @@ def open_oracle(
         )
         return MembersOracle(models, classes.pop(), weights, combine, last)
     return ModelOracle(models[0], classes.pop(), channels_last=last)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a CPU or a GPU."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    said = str(error)
-    return isinstance(error, RuntimeError) and (
-        "not enough memory" in said or "out of memory" in said
-    )
 
 
 def _weight(model: nn.Module, one: Images) -> Tensor:

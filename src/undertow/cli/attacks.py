@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from undertow.cli.show import Json, table
+from undertow.cli.options import Json
+from undertow.cli.show import table
 
 app = typer.Typer(help="The attacks.", no_args_is_help=True)
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from undertow.cli.show import Json, Quiet, document, table
+from undertow.cli.options import Json, Quiet
+from undertow.cli.show import document, table
 
 PARTS = ("truth", "independence", "zeros", "smoothness", "aa")
 WORDS = {

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from undertow.cli.show import Json, Quiet, table
+from undertow.cli.options import Json, Quiet
+from undertow.cli.show import table
 
 app = typer.Typer(help="The data sets.", no_args_is_help=True)
 

@@ -7,20 +7,17 @@ from typing import Annotated
 
 import typer
 
-from undertow.cli.show import Json, Quiet, table
+from undertow.cli.options import DataDir, DataName, Device, Json, ModelName, Quiet
+from undertow.cli.show import table
 
 
 def measure(
-    model: Annotated[
-        str, typer.Option(help="A model: a name, path/file.py:factory, …")
-    ] = "good_init",
-    data: Annotated[
-        str, typer.Option(help="A data set, a folder of images or an .npz file.")
-    ] = "cifar10",
+    model: ModelName = "good_init",
+    data: DataName = "cifar10",
     inputs: Annotated[int, typer.Option(min=2, help="How many inputs.")] = 100,
     out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the data set lies.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    data_dir: DataDir = None,
+    device: Device = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="The one seed.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from undertow.cli.show import Json, Quiet, document, table
+from undertow.cli.options import DataDir, Device, Json, Quiet
+from undertow.cli.show import document, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from undertow.models.own import Made
 
 app = typer.Typer(help="The models that ship with Undertow.", no_args_is_help=True)
-
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where the data set lies.")]
 
 
 @app.callback()

@@ -7,16 +7,13 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from undertow.cli.show import Json, Quiet, document, table
+from undertow.cli.options import DataDir, DataName, Device, Json, ModelName, Quiet
+from undertow.cli.show import document, table
 
 
 def plane(
-    model: Annotated[
-        str, typer.Option(help="A model: a name, path/file.py:factory, …")
-    ] = "good_init",
-    data: Annotated[
-        str, typer.Option(help="A data set, a folder of images or an .npz file.")
-    ] = "cifar10",
+    model: ModelName = "good_init",
+    data: DataName = "cifar10",
     inputs: Annotated[int, typer.Option(min=2, help="How many inputs of the test split.")] = 1000,
     attack: Annotated[
         list[str] | None,
@@ -33,8 +30,8 @@ def plane(
     out: Annotated[
         Path | None, typer.Option(help="Write the figure: .pdf, .svg, .png or .html.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the data set lies.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    data_dir: DataDir = None,
+    device: Device = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="The one seed of the attacks.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,

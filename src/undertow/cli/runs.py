@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from undertow.cli.show import Json, document, table
+from undertow.cli.options import Json
+from undertow.cli.show import document, table
 
 if TYPE_CHECKING:
     from undertow.store import Run

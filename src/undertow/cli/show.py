@@ -6,14 +6,9 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-__all__ = ["Json", "Quiet", "document", "table"]
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+__all__ = ["document", "table"]
 
 
 def _plain(value: object) -> Any:

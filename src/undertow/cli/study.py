@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from undertow.cli.options import DataDir, Device, Quiet
 from undertow.cli.outcome import finish
-from undertow.cli.show import Quiet
 
 
 def study(
@@ -20,8 +20,8 @@ def study(
     ] = None,
     inputs: Annotated[int | None, typer.Option(min=1, help="Inputs a cell.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The study's seed.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the data set lies.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    data_dir: DataDir = None,
+    device: Device = "cpu",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Local processes that share the work.")
     ] = None,

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from undertow.cli.show import Json, table
+from undertow.cli.options import Json
+from undertow.cli.show import table
 
 
 def taps(

@@ -7,22 +7,20 @@ from typing import Annotated
 
 import typer
 
+from undertow.cli.options import DataDir, Device, ModelName, Quiet
 from undertow.cli.outcome import finish
-from undertow.cli.show import Quiet
 
 
 def trace(
-    model: Annotated[
-        str, typer.Option(help="A model: a name, path/file.py:factory, …")
-    ] = "good_init",
+    model: ModelName = "good_init",
     attack: Annotated[
         str, typer.Option(help="An attack; `undertow attacks list` names them.")
     ] = "jsma",
     data: Annotated[str, typer.Option(help="A data set.")] = "cifar10",
     index: Annotated[int, typer.Option(min=0, help="Which input of the test split.")] = 0,
     out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the data set lies.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    data_dir: DataDir = None,
+    device: Device = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="The one seed.")] = 0,
     quiet: Quiet = False,
 ) -> None:

@@ -1,7 +1,8 @@
-"""Devices, named by the user."""
+"""Devices: those that the user names, what they are called, and when their memory is full."""
 
 from __future__ import annotations
 
+import errno
 import platform
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from undertow.errors import BadInput
 
-__all__ = ["processor", "usable"]
+__all__ = ["out_of_memory", "processor", "usable"]
 
 
 def usable(device: str | torch.device) -> torch.device:
@@ -37,3 +38,14 @@ def processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration, IndexError):
         return platform.processor() or platform.machine()
+
+
+def out_of_memory(problem: BaseException) -> bool:
+    """Whether something failed for want of memory, of the machine or of the accelerator."""
+    if isinstance(problem, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(problem, OSError):
+        return problem.errno == errno.ENOMEM
+    words = str(problem).lower()
+    told = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
+    return isinstance(problem, RuntimeError) and any(t in words for t in told)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import socket
@@ -24,13 +23,14 @@ from undertow.data import load_data
 from undertow.errors import BadInput, Unavailable
 from undertow.information.readers import Reader, Readers
 from undertow.models import fingerprint, load_model
+from undertow.models.devices import out_of_memory
 from undertow.studies.executors.job import Job, Outcome, Results, Task
 from undertow.studies.manifest import versions
 from undertow.studies.plan import Unit
 from undertow.studies.spec import StudySpec
 from undertow.studies.workshop import Workshop
 
-__all__ = ["accept", "attempt", "fill", "forget", "job_of", "me", "out_of_memory"]
+__all__ = ["accept", "attempt", "fill", "forget", "job_of", "me"]
 
 _COMPUTING: Final = ("undertow", "torch", "numpy", "scipy")
 """Packages whose version can change a number."""
@@ -243,14 +243,3 @@ def _along_samples(parts: Sequence[xr.Dataset]) -> xr.Dataset:
         coords={n: v for n, v in variables.items() if n in first.coords},
         attrs=first.attrs,
     )
-
-
-def out_of_memory(problem: BaseException) -> bool:
-    """Whether something failed for want of memory, of the machine or of the accelerator."""
-    if isinstance(problem, MemoryError | torch.OutOfMemoryError):
-        return True
-    if isinstance(problem, OSError):
-        return problem.errno == errno.ENOMEM
-    words = str(problem).lower()
-    told = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
-    return isinstance(problem, RuntimeError) and any(words.find(t) >= 0 for t in told)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,37 +12,52 @@ from undertow.studies.plan import NOISE
 from undertow.studies.results import Results
 from undertow.studies.spec import StudySpec
 
-__all__ = ["crossed", "needed", "of", "transfers"]
+__all__ = ["Crossing", "crossing", "transfers"]
 
 
-def crossed(spec: StudySpec, models: tuple[str, ...]) -> str | None:
-    """The first attack on one model whose inputs all of these models read from all of them.
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """An attack on one model whose inputs several models read from each other.
 
-    Its noise control must be there, too. ``None`` where there is none.
+    Args:
+        models: those that are aimed at and read.
+        attack: the attack.
     """
+
+    models: tuple[str, ...]
+    attack: str
+
+    def cell(self, model: str, source: str, *, noise: bool = False) -> Cell:
+        """Inputs aimed at ``source``, or noise of their norm, as ``model`` reads them."""
+        attack = (NOISE if noise else "") + self.attack
+        return Cell(model, attack, None if source == model else source)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """(model that reads, model aimed at), the two being different."""
+        return tuple((m, s) for m in self.models for s in self.models if m != s)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell, with the controls and the benign cells."""
+        crossings = [
+            self.cell(model, source, noise=noise)
+            for model in self.models
+            for source in self.models
+            for noise in (False, True)
+        ]
+        return (*(Cell(model, BENIGN) for model in self.models), *crossings)
+
+
+def crossing(spec: StudySpec, models: tuple[str, ...]) -> Crossing | None:
+    """The first attack, with its control, that all of these models read from all of them."""
     for attack in spec.attacks:
         if attack.ensemble or not attack.control or len(models) < 2:
             continue
         aimed = {m for group in spec.aims(attack) for m in group}
         if set(models) <= aimed and set(models) <= set(attack.read_by):
-            return attack.id
+            return Crossing(models, attack.id)
     return None
-
-
-def of(model: str, attack: str, source: str, *, noise: bool = False) -> Cell:
-    """Inputs aimed at ``source`` as ``model`` reads them."""
-    return Cell(model, (NOISE if noise else "") + attack, None if source == model else source)
-
-
-def needed(attack: str, models: tuple[str, ...]) -> tuple[Cell, ...]:
-    """Every crossing of these models, with the controls and the benign cells."""
-    crossings = [
-        of(model, attack, source, noise=noise)
-        for model in models
-        for source in models
-        for noise in (False, True)
-    ]
-    return (*(Cell(model, BENIGN) for model in models), *crossings)
 
 
 def transfers(results: Results, cell: Cell) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from undertow.errors import BadInput
 from undertow.store import Cell, Claim, Control
-from undertow.studies.questions.crossing import crossed, needed, of, transfers
+from undertow.studies.questions.crossing import Crossing, crossing, transfers
 from undertow.studies.questions.paired import (
     as_control,
     means,
@@ -25,30 +25,16 @@ from undertow.studies.spec import StudySpec
 __all__ = ["Q4"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A model, its compression, and the attack that crosses them."""
-
-    original: str
-    compressed: str
-    attack: str
-
-    def cell(self, model: str, source: str, *, noise: bool = False) -> Cell:
-        return of(model, self.attack, source, noise=noise)
-
-
-def _cases(spec: StudySpec) -> tuple[_Case, ...]:
-    out = []
-    for original, compressed in spec.compressed.items():
-        attack = crossed(spec, (original, compressed))
-        if attack is not None:
-            out.append(_Case(original, compressed, attack))
-    if not out:
+def _cases(spec: StudySpec) -> tuple[Crossing, ...]:
+    """Each model with its compression, as an attack crosses them."""
+    found = [crossing(spec, pair) for pair in spec.compressed.items()]
+    cases = tuple(case for case in found if case is not None)
+    if not cases:
         raise BadInput(
             "Q4 needs compressed: {MODEL: ITS COMPRESSION} and an attack on both, "
             "read_by both, with its control"
         )
-    return tuple(out)
+    return cases
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +43,7 @@ class _Q4:
     words: str = "How are complicated models more vulnerable to adversarial inputs?"
 
     def cells(self, spec: StudySpec) -> tuple[Cell, ...]:
-        return tuple(
-            cell for c in _cases(spec) for cell in needed(c.attack, (c.original, c.compressed))
-        )
+        return tuple(cell for case in _cases(spec) for cell in case.cells)
 
     def claims(self, results: Results, rng: np.random.Generator) -> tuple[Claim, ...]:
         return tuple(
@@ -76,12 +60,14 @@ class _Q4:
 Q4 = _Q4()
 
 
-def _shifts(results: Results, case: _Case, rng: np.random.Generator, *, crosswise: bool) -> Claim:
+def _shifts(
+    results: Results, case: Crossing, rng: np.random.Generator, *, crosswise: bool
+) -> Claim:
     """Shift on the original minus shift on the compression, by the inputs aimed at each.
 
     With ``crosswise`` by the inputs aimed at the respective other model (dashed in Figure 3).
     """
-    one, other = case.original, case.compressed
+    one, other = case.models
     rows = results.success(case.cell(one, one)) & results.success(case.cell(other, other))
     sources = {one: other, other: one} if crosswise else {one: one, other: other}
 
@@ -115,8 +101,8 @@ def _norm(results: Results, cell: Cell) -> np.ndarray:
     return results.attacks(cell)["l2"].values.astype(np.float64)
 
 
-def _transfers(results: Results, case: _Case, rng: np.random.Generator) -> Claim:
-    one, other = case.original, case.compressed
+def _transfers(results: Results, case: Crossing, rng: np.random.Generator) -> Claim:
+    one, other = case.models
     there, back = case.cell(other, one), case.cell(one, other)
     hits = {cell: results.fooled(cell) for cell in (there, back)}
     made = {cell: results.success(cell) for cell in (there, back)}

@@ -12,7 +12,7 @@ from undertow.errors import BadInput
 from undertow.store import Cell, Claim, Control, Number
 from undertow.store.answers import Verdict
 from undertow.studies.plan import NOISE, cells_of
-from undertow.studies.questions.crossing import crossed, needed, of
+from undertow.studies.questions.crossing import Crossing, crossing
 from undertow.studies.questions.paired import (
     as_control,
     percent,
@@ -23,7 +23,7 @@ from undertow.studies.questions.paired import (
 )
 from undertow.studies.questions.verdicts import agree, number, sided
 from undertow.studies.results import Results
-from undertow.studies.spec import StudySpec
+from undertow.studies.spec import AttackSpec, StudySpec
 from undertow.studies.statistics import Interval, bootstrap
 
 __all__ = ["Q5"]
@@ -34,42 +34,30 @@ NAMED: Final = "deep_conv"
 """The model on which the paper's JSMA makes no transferable inputs."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """Models of different kinds, the attack that crosses them, and ensembles of them."""
-
-    models: tuple[str, ...]
-    attack: str
-    ensembles: tuple[str, ...]
-
-    def cell(self, model: str, source: str, *, noise: bool = False) -> Cell:
-        return of(model, self.attack, source, noise=noise)
-
-    @property
-    def crossings(self) -> tuple[tuple[str, str], ...]:
-        """(model that reads, model aimed at), the two being different."""
-        return tuple((m, s) for m in self.models for s in self.models if m != s)
-
-
-def _case(spec: StudySpec) -> _Case:
+def _case(spec: StudySpec) -> Crossing:
     """The models that an ensemble attack is aimed at; without one, all that are no compression."""
-    ensembles = [a for a in spec.attacks if a.ensemble]
-    if ensembles:
-        models = max((spec.aims(a)[0] for a in ensembles), key=len)
-    else:
-        models = tuple(m for m in spec.models if m not in spec.compressed.values())
-    attack = crossed(spec, models)
-    if attack is None:
+    together = [spec.aims(attack)[0] for attack in spec.attacks if attack.ensemble]
+    original = tuple(m for m in spec.models if m not in spec.compressed.values())
+    case = crossing(spec, max(together, key=len, default=original))
+    if case is None:
         raise BadInput(
             "Q5 needs two models or more, and an attack on all of them, read_by all "
             "of them, with its control"
         )
-    inside = [a.id for a in ensembles if set(spec.aims(a)[0]) <= set(models) and a.control]
-    return _Case(models, attack, tuple(inside))
+    return case
 
 
-def _ensemble_cells(spec: StudySpec, case: _Case) -> tuple[Cell, ...]:
-    names = [n for e in case.ensembles for n in (e, NOISE + e)]
+def _ensembles(spec: StudySpec, case: Crossing) -> tuple[AttackSpec, ...]:
+    """The attacks on several of these models at once that have their control."""
+    return tuple(
+        attack
+        for attack in spec.attacks
+        if attack.ensemble and attack.control and set(spec.aims(attack)[0]) <= set(case.models)
+    )
+
+
+def _ensemble_cells(spec: StudySpec, case: Crossing) -> tuple[Cell, ...]:
+    names = {name for e in _ensembles(spec, case) for name in (e.id, NOISE + e.id)}
     return tuple(c for c in cells_of(spec) if c.attack in names and c.model in case.models)
 
 
@@ -80,17 +68,18 @@ class _Q5:
 
     def cells(self, spec: StudySpec) -> tuple[Cell, ...]:
         case = _case(spec)
-        return (*needed(case.attack, case.models), *_ensemble_cells(spec, case))
+        return (*case.cells, *_ensemble_cells(spec, case))
 
     def claims(self, results: Results, rng: np.random.Generator) -> tuple[Claim, ...]:
         case = _case(results.spec)
         out = [_aimed_further(results, case, rng), _transferable_further(results, case, rng)]
         if NAMED in case.models:
             out.append(_none_from(results, case, NAMED, rng))
-        whole = [
-            e for e in case.ensembles if set(results.spec.attack(e).models) == set(case.models)
+        out += [
+            _together(results, case, attack.id, rng)
+            for attack in _ensembles(results.spec, case)
+            if set(results.spec.aims(attack)[0]) == set(case.models)
         ]
-        out += [_together(results, case, e, rng) for e in whole]
         out += [
             _unseen(results, case, cell, rng)
             for cell in _ensemble_cells(results.spec, case)
@@ -102,7 +91,7 @@ class _Q5:
 Q5 = _Q5()
 
 
-def _aimed_further(results: Results, case: _Case, rng: np.random.Generator) -> Claim:
+def _aimed_further(results: Results, case: Crossing, rng: np.random.Generator) -> Claim:
     rows = np.logical_and.reduce([results.success(case.cell(m, m)) for m in case.models])
 
     def gap(seen: Results, model: str, *, noise: bool = False) -> np.ndarray:
@@ -139,7 +128,7 @@ def _aimed_further(results: Results, case: _Case, rng: np.random.Generator) -> C
 
 
 def _split_gap(
-    results: Results, case: _Case, rng: np.random.Generator, *, noise: bool = False
+    results: Results, case: Crossing, rng: np.random.Generator, *, noise: bool = False
 ) -> tuple[Interval, int, int]:
     """Mean OIP shift of transferable minus that of non-transferable inputs.
 
@@ -147,7 +136,7 @@ def _split_gap(
     in how far they shift and in how much they transfer.
     """
     pairs = []
-    for model, source in case.crossings:
+    for model, source in case.pairs:
         aimed = case.cell(model, source)
         shift = results.difference(case.cell(model, source, noise=noise), ("oip",))
         pairs.append((shift, results.fooled(aimed), results.success(aimed)))
@@ -165,7 +154,7 @@ def _split_gap(
     return resampled(gap, results.spec.data.inputs, rng), yes, no
 
 
-def _transferable_further(results: Results, case: _Case, rng: np.random.Generator) -> Claim:
+def _transferable_further(results: Results, case: Crossing, rng: np.random.Generator) -> Claim:
     verdicts: list[Verdict] = []
     numbers: list[Number] = []
     for estimator in results.estimators:
@@ -192,7 +181,7 @@ def _transferable_further(results: Results, case: _Case, rng: np.random.Generato
     )
 
 
-def _none_from(results: Results, case: _Case, source: str, rng: np.random.Generator) -> Claim:
+def _none_from(results: Results, case: Crossing, source: str, rng: np.random.Generator) -> Claim:
     readers = [m for m in case.models if m != source]
     made = results.success(case.cell(source, source))
     hits = {m: results.fooled(case.cell(m, source))[made] for m in readers}
@@ -226,12 +215,12 @@ def _none_from(results: Results, case: _Case, source: str, rng: np.random.Genera
     )  # fmt: skip
 
 
-def _fools_all(results: Results, case: _Case, source: str, *, noise: bool = False) -> np.ndarray:
+def _fools_all(results: Results, case: Crossing, source: str, *, noise: bool = False) -> np.ndarray:
     hits = [results.fooled(case.cell(m, source, noise=noise)) for m in case.models]
     return np.asarray(np.logical_and.reduce(hits))
 
 
-def _together(results: Results, case: _Case, ensemble: str, rng: np.random.Generator) -> Claim:
+def _together(results: Results, case: Crossing, ensemble: str, rng: np.random.Generator) -> Claim:
     all_at_once = results.success(Cell(case.models[0], ensemble))
     single = {s: _fools_all(results, case, s) for s in case.models}
     gap = bootstrap(all_at_once - np.mean(list(single.values()), axis=0), rng=rng)
@@ -255,7 +244,7 @@ def _together(results: Results, case: _Case, ensemble: str, rng: np.random.Gener
     )  # fmt: skip
 
 
-def _unseen(results: Results, case: _Case, cell: Cell, rng: np.random.Generator) -> Claim:
+def _unseen(results: Results, case: Crossing, cell: Cell, rng: np.random.Generator) -> Claim:
     """Whether an ensemble's inputs transfer to a model that was not among its members."""
     made = results.success(cell)
     ours = results.fooled(cell) & made
