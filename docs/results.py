@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from undertow.prose import prose
+
 HERE = Path(__file__).resolve().parent / "results"
 ANSWERS = HERE / "answers.json"
 FIGURES = {"trajectory": 1, "aggregate": 3, "solid_dashed": 2, "takeover": 1, "transfer": 2}
@@ -106,14 +108,14 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
 def _claim(claim: dict[str, Any]) -> Iterator[str]:
     yield f"**{claim['verdict'].capitalize()}**: *{claim['claim']}*"
     yield ""
-    yield claim["sentence"]
+    yield prose(claim["sentence"])
     if claim["control"] is not None:
-        yield from ("", f"Noise control: {claim['control']['sentence']}")
+        yield from ("", f"Noise control: {prose(claim['control']['sentence'])}")
     yield from ("", "| number | value | 95 % interval | unit | n |", "|---|---|---|---|---|")
     for x in claim["numbers"]:
-        reach = "–" if x["low"] is None else f"{x['low']:.3f} to {x['high']:.3f}"
-        value = "–" if x["value"] is None else f"{x['value']:.3f}"
-        yield f"| {_cell(x['name'])} | {value} | {reach} | {x['unit']} | {x['n'] or ''} |"
+        reach = "–" if x["low"] is None else prose(f"{x['low']:.3f} to {x['high']:.3f}")
+        value = "–" if x["value"] is None else prose(f"{x['value']:.3f}")
+        yield f"| {_cell(prose(x['name']))} | {value} | {reach} | {x['unit']} | {x['n'] or ''} |"
     yield ""
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from benchmarks.information import costs, pairs
 from benchmarks.information.peers import versions
+from benchmarks.tables import as_table
 
 PARTS = ("pairs", "profiles", "scaling", "memory")
 
@@ -32,7 +32,7 @@ def main() -> int:
         else:
             found[part] = costs.memory()
         if not options.json:
-            print(f"{part} ({options.threads} threads)\n{_table(found[part])}\n", flush=True)
+            print(f"{part} ({options.threads} threads)\n{as_table(found[part])}\n", flush=True)
     if options.json:
         print(json.dumps(found, indent=1))
     else:
@@ -48,24 +48,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="threads (default 1)")
     parser.add_argument("--model", default="good_init", help="for profiles (default good_init)")
     return parser.parse_args()
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in [columns, *cells]
-    )
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from typing import Any
 
-from benchmarks.information.__main__ import _table
+from benchmarks.tables import as_table
 
 PARTS = ("bookkeeping", "workers", "inputs")
 
@@ -22,7 +22,7 @@ def main() -> int:
     for part in options.part or PARTS:
         found[part] = globals()[f"_{part}"](options)
         if not options.json:
-            print(f"{part}\n{_table(found[part])}\n", flush=True)
+            print(f"{part}\n{as_table(found[part])}\n", flush=True)
     if options.json:
         print(json.dumps(found, indent=1))
     return 0

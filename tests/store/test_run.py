@@ -13,7 +13,7 @@ import xarray as xr
 
 from undertow.errors import BadInput, Foreign, Unavailable, UnknownName
 from undertow.store import Answers, Cell, create_run, open_run
-from undertow.store.writer import differences
+from undertow.store.manifest import differences
 from undertow.testing.runs import exemplar
 
 from .conftest import CELL, SPEC, TAPS, fill, prepare, rows

@@ -35,6 +35,7 @@ def study(
     """Run a study, or go on with it, and write its report. The last line is the report's path."""
     from undertow.errors import BadInput
     from undertow.progress import terminal
+    from undertow.prose import prose
     from undertow.studies.spec import example, presets
 
     if init:
@@ -50,5 +51,5 @@ def study(
     )  # fmt: skip
     for answer in run.answers.questions if run.answers else ():
         for claim in answer.claims:
-            print(f"{answer.id}: {claim.verdict}: {claim.sentence}")
+            print(f"{answer.id}: {claim.verdict}: {prose(claim.sentence)}")
     finish(run)

@@ -158,7 +158,7 @@ def _content(run: Run, plots: list[Plot], lost: list[str]) -> dict[str, Any]:
     }
 
 
-def write_report(run: Run, out: Path | None = None) -> Path:
+def write_report(run: Run, out: str | Path | None = None) -> Path:
     """Write the report of a run, finished or not, as one HTML file.
 
     Args:
@@ -172,7 +172,7 @@ def write_report(run: Run, out: Path | None = None) -> Path:
         Unavailable: if it cannot be written.
         Foreign: if the run's files are damaged beyond reading.
     """
-    target = run.path / "report.html" if out is None else out
+    target = run.path / "report.html" if out is None else Path(out)
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     found = list(chosen_figures(run))

@@ -13,9 +13,10 @@ from undertow.store.cell import Cell
 from undertow.store.chunks import chunk_key
 from undertow.store.files import PARTIAL, disk_errors, flush
 from undertow.store.ledger import Record, Shard
+from undertow.store.manifest import differences
 from undertow.store.reader import Run, open_run
 from undertow.store.schema import GROUPS
-from undertow.store.writer import RunWriter, create_run, differences
+from undertow.store.writer import RunWriter, create_run
 
 __all__ = ["merge_runs"]
 

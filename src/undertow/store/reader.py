@@ -22,8 +22,8 @@ from undertow.store.cell import BENIGN, Cell
 from undertow.store.check import Fault, check_run
 from undertow.store.files import PARTIAL, inside
 from undertow.store.ledger import Record, Shard, read_ledger
+from undertow.store.manifest import FORMAT
 from undertow.store.schema import GROUPS, SCHEMA_VERSION
-from undertow.store.writer import FORMAT
 
 __all__ = ["Run", "State", "open_run"]
 

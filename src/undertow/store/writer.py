@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 import xarray as xr
@@ -23,35 +22,10 @@ from undertow.store.cell import Cell
 from undertow.store.chunks import Layout, group_json
 from undertow.store.files import PARTIAL, Lock, disk_errors, flush, replace_bytes, sweep
 from undertow.store.ledger import Ledger, Shard
+from undertow.store.manifest import FORMAT, LOCK, as_json, check_same, held_by, plain
 from undertow.store.schema import GROUPS, SCHEMA_VERSION, validate
 
-__all__ = ["FORMAT", "RunWriter", "create_run", "differences"]
-
-FORMAT: Final = "undertow run"
-"""What the manifest of a run says it is."""
-_LOCK: Final = ".lock"
-
-
-def differences(before: Any, now: Any, key: str = "") -> list[str]:
-    """Where two specs differ, one ``key: before → now`` each."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        keys = [*before, *(k for k in now if k not in before)]
-        return [
-            line
-            for k in keys
-            for line in differences(before.get(k), now.get(k), f"{key}.{k}" if key else str(k))
-        ]
-    if before == now:
-        return []
-    return [f"{key or 'spec'}: {json.dumps(before, default=str)} → {json.dumps(now, default=str)}"]
-
-
-def _plain(value: Any) -> Any:
-    """``value`` as JSON gives it back, so that specs compare equal after a round trip."""
-    try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"a spec and a manifest hold words and numbers only: {error}") from error
+__all__ = ["RunWriter", "create_run"]
 
 
 class RunWriter:
@@ -104,9 +78,9 @@ class RunWriter:
 
     def update_manifest(self, **entries: Any) -> None:
         """Add to the manifest, or replace entries of it."""
-        self._manifest = {**self._manifest, **_plain(entries)}
+        self._manifest = {**self._manifest, **plain(entries)}
         with disk_errors(self.path):
-            replace_bytes(self.path / "manifest.json", _json(self._manifest))
+            replace_bytes(self.path / "manifest.json", as_json(self._manifest))
 
     def prepare(self, group: str, cell: Cell, template: xr.Dataset, shard: int) -> None:
         """Make room for a cell; when it is there already, make sure that it is the same.
@@ -127,7 +101,7 @@ class RunWriter:
         units = {n: {"unit": v.unit, "doc": v.doc} for n, v in GROUPS[group].variables.items()}
         for name in template.variables:
             template[name].attrs = units.get(str(name).partition("@")[0], {})
-        said = {**_plain(dict(template.attrs)), "cell": [cell.model, cell.attack, cell.source]}
+        said = {**plain(dict(template.attrs)), "cell": [cell.model, cell.attack, cell.source]}
         path = f"{group}/{cell.slug}"
         with disk_errors(self.path):
             self._layouts[path] = arrays.create(
@@ -189,7 +163,7 @@ class RunWriter:
         place = self._results / "exemplars" / cell.slug
         partial = f"exemplars/{cell.slug}/{index}.{uuid4().hex}{PARTIAL}"
         said = {
-            **_plain(dict(dataset.attrs)),
+            **plain(dict(dataset.attrs)),
             "cell": [cell.model, cell.attack, cell.source],
             "index": int(index),
         }
@@ -234,47 +208,6 @@ class RunWriter:
         return [fault.words for fault in faults]
 
 
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
-
-
-def _held(path: Path) -> dict[str, Any] | None:
-    """The manifest of a directory's run; ``None`` if it holds nothing but traces of ours."""
-    if (path / "manifest.json").is_file():
-        try:
-            manifest = json.loads((path / "manifest.json").read_bytes())
-        except ValueError as error:
-            raise Foreign(f"'{path}/manifest.json' is damaged; choose another --out") from error
-        if isinstance(manifest, dict) and manifest.get("format") == FORMAT:
-            return manifest
-    others = [p.name for p in path.iterdir() if p.name != _LOCK and not p.name.endswith(PARTIAL)]
-    if others:
-        raise Foreign(
-            f"'{path}' holds files that are not an undertow run ({', '.join(sorted(others)[:3])}"
-            f"{', …' if len(others) > 3 else ''}); nothing was changed, choose another --out"
-        )
-    return None
-
-
-def _same(path: Path, held: dict[str, Any], spec: Any, manifest: Any) -> None:
-    if held.get("schema") != SCHEMA_VERSION:
-        raise Foreign(
-            f"'{path}' was written with schema {held.get('schema')}, this undertow writes "
-            f"{SCHEMA_VERSION}; "
-            "choose another --out"
-        )
-    lines = differences(held.get("spec"), spec)
-    before, now = held.get("hashes") or {}, manifest.get("hashes") or {}
-    told = before.keys() & now.keys()
-    lines += differences({k: before[k] for k in sorted(told)}, {k: now[k] for k in told}, "hashes")
-    if lines:
-        more = f" and {len(lines) - 6} more" if len(lines) > 6 else ""
-        raise BadInput(
-            f"'{path}' holds another run: {'; '.join(lines[:6])}{more}. "
-            "Choose another --out, or ask for the same again"
-        )
-
-
 def create_run(
     path: str | os.PathLike[str], spec: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> RunWriter:
@@ -294,30 +227,30 @@ def create_run(
         Unavailable: it cannot be written, or another process is writing it.
     """
     folder = Path(path).expanduser()
-    plain, told = _plain(spec), _plain(manifest)
+    asked, told = plain(spec), plain(manifest)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _held(folder)  # a foreign directory is not even given a lock file
-        lock = Lock(folder / _LOCK)
+        held_by(folder)  # a foreign directory is not even given a lock file
+        lock = Lock(folder / LOCK)
     try:
-        held = _held(folder)
+        held = held_by(folder)
         if held is not None:
-            _same(folder, held, plain, told)
+            check_same(folder, held, asked, told)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         base = held or {
             "format": FORMAT,
             "schema": SCHEMA_VERSION,
             "created": now,
             **told,
-            "spec": plain,
+            "spec": asked,
         }
         session = {"started": now, "pid": os.getpid()}
         if told.get("versions") != base.get("versions"):
             session["versions"] = told.get("versions")
         base["sessions"] = [*base.get("sessions", []), session]
         with disk_errors(folder):
-            replace_bytes(folder / "manifest.json", _json(base))
-            text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+            replace_bytes(folder / "manifest.json", as_json(base))
+            text = yaml.safe_dump(asked, sort_keys=False, allow_unicode=True)
             replace_bytes(folder / "spec.yaml", text.encode())
         return RunWriter(folder, lock, base, resumed=held is not None)
     except (BadInput, Foreign, Unavailable, OSError):

@@ -1,0 +1,93 @@
+"""What a run's manifest says: whose directory it is, and whether two runs are the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from undertow.errors import BadInput, Foreign
+from undertow.store.files import PARTIAL
+from undertow.store.schema import SCHEMA_VERSION
+
+__all__ = ["FORMAT", "LOCK", "as_json", "check_same", "differences", "held_by", "plain"]
+
+FORMAT: Final = "undertow run"
+"""What the manifest of a run says it is."""
+LOCK: Final = ".lock"
+"""The file that is locked while a process writes."""
+
+
+def differences(before: Any, now: Any, key: str = "") -> list[str]:
+    """Where two specs differ, one ``key: before → now`` each."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = [*before, *(k for k in now if k not in before)]
+        return [
+            line
+            for k in keys
+            for line in differences(before.get(k), now.get(k), f"{key}.{k}" if key else str(k))
+        ]
+    if before == now:
+        return []
+    return [f"{key or 'spec'}: {json.dumps(before, default=str)} → {json.dumps(now, default=str)}"]
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON gives it back, so that specs compare equal after a round trip."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"a spec and a manifest hold words and numbers only: {error}") from error
+
+
+def as_json(value: Any) -> bytes:
+    """A manifest as its file holds it."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def held_by(path: Path) -> dict[str, Any] | None:
+    """The manifest of a directory's run; ``None`` if it holds nothing but traces of ours.
+
+    Raises:
+        Foreign: it holds something else, or a damaged manifest.
+    """
+    if (path / "manifest.json").is_file():
+        try:
+            manifest = json.loads((path / "manifest.json").read_bytes())
+        except ValueError as error:
+            raise Foreign(f"'{path}/manifest.json' is damaged; choose another --out") from error
+        if isinstance(manifest, dict) and manifest.get("format") == FORMAT:
+            return manifest
+    others = [p.name for p in path.iterdir() if p.name != LOCK and not p.name.endswith(PARTIAL)]
+    if others:
+        raise Foreign(
+            f"'{path}' holds files that are not an undertow run ({', '.join(sorted(others)[:3])}"
+            f"{', …' if len(others) > 3 else ''}); nothing was changed, choose another --out"
+        )
+    return None
+
+
+def check_same(path: Path, held: dict[str, Any], spec: Any, manifest: Any) -> None:
+    """Refuse to go on with a run that is another, and say where.
+
+    Raises:
+        Foreign: it was written with another schema.
+        BadInput: its spec, data or weights differ.
+    """
+    if held.get("schema") != SCHEMA_VERSION:
+        raise Foreign(
+            f"'{path}' was written with schema {held.get('schema')}, this undertow writes "
+            f"{SCHEMA_VERSION}; "
+            "choose another --out"
+        )
+    lines = differences(held.get("spec"), spec)
+    before, now = held.get("hashes") or {}, manifest.get("hashes") or {}
+    told = before.keys() & now.keys()
+    lines += differences({k: before[k] for k in sorted(told)}, {k: now[k] for k in told}, "hashes")
+    if lines:
+        more = f" and {len(lines) - 6} more" if len(lines) > 6 else ""
+        raise BadInput(
+            f"'{path}' holds another run: {'; '.join(lines[:6])}{more}. "
+            "Choose another --out, or ask for the same again"
+        )
