@@ -174,6 +174,21 @@ class TestBinned:
         )  # fmt: skip
         torch.testing.assert_close(other, found, rtol=1e-5, atol=1e-5)
 
+    @pytest.mark.parametrize("bins", [2, 11, 12, 15, 16, 17, 60, 255])
+    @pytest.mark.parametrize("n", [37, 600])
+    def test_every_number_of_bins_and_positions(self, bins: int, n: int) -> None:
+        """Planes, tables of bytes and large tables; positions that fill no whole word."""
+        a, b = (
+            relu_maps(3, n, 0.6, 5),
+            torch.rand((2, n), generator=torch.Generator().manual_seed(7)),
+        )
+        codes = Binned(bins).encode(a), Binned(bins).encode(b)
+        found = Binned(bins).pairwise(*codes)
+        for i in range(3):
+            for j in range(2):
+                truth = miller_madow(codes[0].bins[i].numpy(), codes[1].bins[j].numpy())
+                assert found[i, j].item() == pytest.approx(truth, abs=1e-5)
+
     def test_torch_path_has_the_same_bins(self) -> None:
         maps = torch.cat([relu_maps(6, 256, 0.5), torch.tensor([[-3e38, 3e38] * 128])])
         found = BinnedWidth(7).encode(maps).bins

@@ -1,4 +1,4 @@
-"""Joint histograms of binned maps on the CPU, by counting common bits.
+"""Joint histograms of coarsely binned maps on the CPU, by counting common bits.
 
 A map with B bins is B planes of bits, one bit a position. The joint count of two bins is the
 number of ones in the conjunction of their planes: 64 positions a step. One bin of one map is met
@@ -8,15 +8,15 @@ registers. Only occupied bins have a plane; which bin it was does not matter.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from math import log, log2
+from math import log2
 
 import numpy as np
 
 from undertow.information.kernels import Array, compiled, ones, spread
 from undertow.information.ranking import ordered
+from undertow.information.tallies import Packed, corrected_terms, terms
 
-__all__ = ["binned_bits", "equal_widths", "planes"]
+__all__ = ["equal_widths", "plane_bits", "planes"]
 
 NEAR = 24 * 1024
 """Bytes of planes that are met at once: they stay in the first-level cache."""
@@ -114,7 +114,7 @@ def _planes(
         own[row], used[row] = total, occupied
 
 
-def planes(bins: Array, count: int) -> tuple[Array, Array, Array]:
+def planes(bins: Array, count: int) -> Packed:
     """Bit planes of binned maps.
 
     Args:
@@ -122,8 +122,8 @@ def planes(bins: Array, count: int) -> tuple[Array, Array, Array]:
         count: bins.
 
     Returns:
-        int64 words, (row, word, plane), the occupied bins first (what follows them has no
-        meaning); Σ c·log2 c / n over each row's bins; how many of them are occupied.
+        A bit a position, (row, word, plane), the occupied bins first (what follows them has no
+        meaning).
     """
     rows, positions = bins.shape
     words = (positions + 63) // 64
@@ -145,14 +145,7 @@ def planes(bins: Array, count: int) -> tuple[Array, Array, Array]:
         rows,
         positions,
     )  # fmt: skip
-    return out.view(np.int64), own, used
-
-
-@lru_cache(maxsize=64)
-def terms(n: int) -> Array:
-    """c·log2 c / n for the counts c = 0, ..., n."""
-    counts = np.arange(n + 1, dtype=np.float64)
-    return counts * np.log2(np.maximum(counts, 1)) / n
+    return Packed(out.view(np.int64), own, used)
 
 
 @compiled()
@@ -199,7 +192,7 @@ def _meet(
 
 
 @compiled()
-def _binned_bits(
+def _plane_bits(
     a: Array, b: Array, a_own: Array, b_own: Array, a_used: Array, b_used: Array,
     at: Array, bt: Array, table: Array, correction: float, base: float, out: Array,
     right: Array, start: int, stop: int,
@@ -234,13 +227,8 @@ def _lines(words: int, lanes: int) -> Array:
     return room[begin : begin + words * width].view(np.uint64).reshape(words, width // 8)
 
 
-def binned_bits(
-    a: tuple[Array, Array, Array], b: tuple[Array, Array, Array], pairs: tuple[Array, Array], n: int
-) -> Array:
-    """Bits of every row of ``a[at]`` with every row of ``b[bt]``, for each pair (at, bt).
-
-    I = log2 n + (Σ_ij c_ij·log2 c_ij - Σ_i c_i·log2 c_i - Σ_j c_j·log2 c_j) / n, plus
-    Miller-Madow.
+def plane_bits(a: Packed, b: Packed, pairs: tuple[Array, Array], n: int) -> Array:
+    """As :func:`undertow.information.tallies.tally_bits`, from planes.
 
     Args:
         a: what :func:`planes` gives, with axes (batch, row) in front.
@@ -248,20 +236,16 @@ def binned_bits(
         pairs: two index arrays of equal length.
         n: positions.
     """
-    (left, a_own, a_used), (right, b_own, b_used) = a, b
-    if left.shape[1] > 2 * right.shape[1]:
+    if a.words.shape[1] > 2 * b.words.shape[1]:
         # The larger family fills registers.
-        return binned_bits(b, a, pairs[::-1], n).swapaxes(1, 2)
-    left, right = left.view(np.uint64), right.view(np.uint64)
+        return plane_bits(b, a, pairs[::-1], n).swapaxes(1, 2)
+    left, right = a.words.view(np.uint64), b.words.view(np.uint64)
     (at, bt), words, lanes = pairs, right.shape[2], right.shape[1] * right.shape[3]
     out = np.empty((len(at), left.shape[1], right.shape[1]), dtype=np.float32)
-    correction, base = 1 / (2 * n * log(2)), log2(n)
-    # What Miller and Madow take off for an occupied cell goes into its term.
-    table = terms(n) - correction
-    table[0] = 0
+    table, correction = corrected_terms(n)
     spread(
-        lambda start, stop: _binned_bits(
-            left, right, a_own, b_own, a_used, b_used, at, bt, table, correction, base, out,
+        lambda start, stop: _plane_bits(
+            left, right, a.own, b.own, a.used, b.used, at, bt, table, correction, log2(n), out,
             _lines(words, lanes), start, stop,
         ),
         len(at),

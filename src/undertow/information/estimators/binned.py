@@ -14,13 +14,15 @@ from torch import Tensor
 
 from undertow.errors import BadInput
 from undertow.information.codes import broadcast, rows_of, torch_ranks, unfit
-from undertow.information.histograms import binned_bits, equal_widths, planes
+from undertow.information.histograms import equal_widths, plane_bits, planes
 from undertow.information.ranking import look_up
+from undertow.information.tallies import Packed, tallies, tally_bits
 
 __all__ = ["BinCodes", "Binned", "BinnedWidth", "sensible_bins"]
 
 MOST_BINS = 255
-_Planes = tuple[Tensor, Tensor, Tensor]
+MANY_BINS = 12
+"""Bins from which on counting positions beats counting common bits, cell by cell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,20 +33,20 @@ class BinCodes:
         bins: the bin of every position.
         live: which maps are not constant.
         count: bins there are.
-        planes: the same as bits, one plane an occupied bin, 64 positions a word, with the sum of
-            c·log2 c / n over bins and their number; only on the CPU.
+        packed: the same for the CPU's kernels, from ``MANY_BINS`` on as bytes, below as planes of
+            bits: words, Σ c·log2 c / n over a map's bins, and how many are occupied.
     """
 
     bins: UInt8[Tensor, "*batch map position"]
     live: Bool[Tensor, "*batch map"]
     count: int
-    planes: _Planes | None = None
+    packed: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __getitem__(self, index: Any) -> BinCodes:
-        planes = self.planes
-        if planes is not None:
-            planes = (planes[0][index], planes[1][index], planes[2][index])
-        return BinCodes(self.bins[index], self.live[index], self.count, planes)
+        packed = self.packed
+        if packed is not None:
+            packed = (packed[0][index], packed[1][index], packed[2][index])
+        return BinCodes(self.bins[index], self.live[index], self.count, packed)
 
 
 def sensible_bins(n: int, samples: int) -> int:
@@ -157,7 +159,8 @@ def _codes(bins: Tensor, count: int, maps: Tensor) -> BinCodes:
     if bins.device.type != "cpu":
         live = (bins != bins[:, :1]).any(dim=1)
         return BinCodes(bins.reshape(maps.shape), live.reshape(shape), count)
-    words, own, used = (torch.from_numpy(x) for x in planes(bins.numpy(), count))
+    pack = tallies if count >= MANY_BINS else planes
+    words, own, used = (torch.from_numpy(x) for x in pack(bins.numpy(), count))
     packed = (words.reshape(*shape, *words.shape[1:]), own.reshape(shape), used.reshape(shape))
     return BinCodes(bins.reshape(maps.shape), packed[2] > 1, count, packed)
 
@@ -173,21 +176,22 @@ def _equal_widths(flat: Tensor, count: int) -> UInt8[Tensor, "row position"]:
 
 def _pairwise(a: BinCodes, b: BinCodes) -> Float[Tensor, "*batch row col"]:
     n = a.bins.shape[-1]
-    if a.planes is None or b.planes is None:
+    if a.packed is None or b.packed is None:
         return _one_hot(a, b, n)
     shape, pairs = broadcast(a.live.shape[:-1], b.live.shape[:-1])
-    bits = binned_bits(_blocks(a.planes), _blocks(b.planes), pairs, n)
+    left, right = _blocks(*a.packed), _blocks(*b.packed)
+    if a.count >= MANY_BINS:
+        bits = tally_bits(left, right, pairs, a.count, n)
+    else:
+        bits = plane_bits(left, right, pairs, n)
     return torch.from_numpy(bits).reshape(*shape, *bits.shape[1:])
 
 
-_Array = np.ndarray[Any, np.dtype[Any]]
-
-
-def _blocks(packed: _Planes) -> tuple[_Array, _Array, _Array]:
+def _blocks(words: Tensor, own: Tensor, used: Tensor) -> Packed:
     """As arrays with a single batch axis."""
-    words, own, used = packed
-    return (
-        words.reshape(-1, *words.shape[-3:]).numpy(),
+    batch = own.dim() - 1
+    return Packed(
+        words.reshape(-1, *words.shape[batch:]).numpy(),
         own.reshape(-1, own.shape[-1]).numpy(),
         used.reshape(-1, used.shape[-1]).numpy(),
     )
