@@ -41,7 +41,7 @@ def _options() -> argparse.Namespace:
 def _once(options: argparse.Namespace, inputs: int, **more: Any) -> dict[str, Any]:
     told = {
         "model": options.model, "data": options.data, "inputs": inputs, "workers": None,
-        "attacks": ["fgsm", "igsm"], "folder": tempfile.gettempdir(), "warm": True, "shard": 25,
+        "attacks": ["fgsm", "igsm"], "folder": tempfile.gettempdir(), "warm": True, "shard": 50,
         **more,
     }  # fmt: skip
     line = [sys.executable, "-m", "benchmarks.study.once", json.dumps(told)]
@@ -56,7 +56,7 @@ def _bookkeeping(options: argparse.Namespace) -> list[dict[str, Any]]:
     """The share of the run's processor time that store, ledger and statistics take."""
     rows = []
     for attacks in (["fgsm", "igsm"], ["igsm", "jsma"]):
-        found = _once(options, min(40, options.inputs), attacks=attacks)
+        found = _once(options, min(200, options.inputs), attacks=attacks)
         for part in ("store", "statistics"):
             found[f"{part} %"] = 100 * found[f"{part} cpu"] / found["cpu"]
         rows.append({"attacks": "+".join(attacks), **found})

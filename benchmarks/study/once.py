@@ -27,7 +27,7 @@ STORE = ((RunWriter, "prepare"), (RunWriter, "write_all"), (RunWriter, "exemplar
          (RunWriter, "update_manifest"), (Ledger, "record_all"), (Ledger, "plan_all"))  # fmt: skip
 
 
-def spec_of(model: str, data: str, attacks: list[str], inputs: int, shard: int = 25) -> StudySpec:
+def spec_of(model: str, data: str, attacks: list[str], inputs: int, shard: int = 50) -> StudySpec:
     return StudySpec.model_validate(
         {
             "name": "benchmark",

@@ -6,6 +6,7 @@ kind of array; their chunks are what zarr would have written, byte for byte (tes
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 import google_crc32c
 import numpy as np
@@ -35,6 +35,8 @@ FILL: Final[Mapping[str, Any]] = {"f": np.nan, "i": -1, "u": 0, "b": False}
 """What an array of each kind holds where nothing was written."""
 _LEVEL: Final = 3
 _ZSTD: Final = Zstd(level=_LEVEL)
+_NUMBERS: Final = itertools.count()
+"""Of files being written; one process at a time writes a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +157,14 @@ def chunk_key(shard: int, ndim: int) -> str:
 
 def put(path: Path, data: bytes) -> None:
     """Write a file beside its place and move it there; whoever calls sees to the disk's cache."""
-    partial = f"{path}.{uuid4().hex}{PARTIAL}"
+    partial = f"{path}.{os.getpid()}-{next(_NUMBERS)}{PARTIAL}"
     try:
-        with open(partial, "wb", buffering=0) as file:
-            if file.write(data) != len(data):
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            if os.write(handle, data) != len(data):
                 raise OSError(28, "No space left on device", str(path))
+        finally:
+            os.close(handle)
         os.replace(partial, path)
     except BaseException:
         Path(partial).unlink(missing_ok=True)

@@ -123,7 +123,7 @@ class StudySpec(_Strict):
     follow_only: bool = False
     matrices: Annotated[int, Field(ge=0)] = 1
     questions: tuple[str, ...] = ("q1", "q2")
-    shard: Count = 25
+    shard: Count = 50
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @model_validator(mode="after")
