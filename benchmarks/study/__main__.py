@@ -42,6 +42,7 @@ def _once(options: argparse.Namespace, inputs: int, **more: Any) -> dict[str, An
     told = {
         "model": options.model, "data": options.data, "inputs": inputs, "workers": None,
         "attacks": ["fgsm", "igsm"], "folder": tempfile.gettempdir(), "warm": True, "shard": 50,
+        "preset": None,
         **more,
     }  # fmt: skip
     line = [sys.executable, "-m", "benchmarks.study.once", json.dumps(told)]
@@ -55,8 +56,12 @@ def _once(options: argparse.Namespace, inputs: int, **more: Any) -> dict[str, An
 def _bookkeeping(options: argparse.Namespace) -> list[dict[str, Any]]:
     """The share of the run's processor time that store, ledger and statistics take."""
     rows = []
-    for attacks in (["fgsm", "igsm"], ["igsm", "jsma"]):
-        found = _once(options, min(200, options.inputs), attacks=attacks)
+    for attacks in (["fgsm", "igsm"], ["igsm", "jsma"], ["quick"]):
+        preset = attacks[0] if len(attacks) == 1 else None
+        model = "all five" if preset else options.model
+        found = _once(
+            options, min(200, options.inputs), attacks=attacks, preset=preset, model=model
+        )
         for part in ("store", "statistics"):
             found[f"{part} %"] = 100 * found[f"{part} cpu"] / found["cpu"]
         rows.append({"attacks": "+".join(attacks), **found})

@@ -51,7 +51,9 @@ def main(told: dict[str, Any]) -> dict[str, Any]:
     for owner, name in STORE:
         setattr(owner, name, _timed(getattr(owner, name), "store", spent))
     running.conclude = _timed(running.conclude, "statistics", spent)  # type: ignore[assignment]
-    spec = spec_of(told["model"], told["data"], told["attacks"], told["inputs"], told["shard"])
+    spec: StudySpec | str = told["preset"] or spec_of(
+        told["model"], told["data"], told["attacks"], told["inputs"], told["shard"]
+    )
     with tempfile.TemporaryDirectory(dir=told["folder"]) as folder:
         if told["warm"]:  # class readers and compiled kernels are made once, not by every study
             running.study(spec, out=Path(folder) / "warm", inputs=2)
@@ -61,11 +63,12 @@ def main(told: dict[str, Any]) -> dict[str, Any]:
         whole = time.perf_counter() - wall
         used = _cpu() - cpu
         shards = len({(r.at, s) for (_, s), r in run.records.items()})
-        rate = _rate(run)
+        rate, inputs = _rate(run), len(run.manifest["inputs"])
         failed = sum(r.state != "done" for r in run.records.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
-        **{k: told[k] for k in ("model", "inputs", "workers")}, "seconds": whole, "cpu": used,
+        **{k: told[k] for k in ("model", "workers")}, "inputs": inputs, "seconds": whole,
+        "cpu": used,
         "store cpu": spent["store"], "statistics cpu": spent["statistics"],
         "inputs a second": rate, "shards": shards, "failed": failed, "MiB": peak,
     }  # fmt: skip
