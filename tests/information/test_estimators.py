@@ -174,7 +174,7 @@ class TestBinned:
         )  # fmt: skip
         torch.testing.assert_close(other, found, rtol=1e-5, atol=1e-5)
 
-    @pytest.mark.parametrize("bins", [2, 11, 12, 15, 16, 17, 60, 255])
+    @pytest.mark.parametrize("bins", [2, 11, 12, 13, 16, 17, 60, 255])
     @pytest.mark.parametrize("n", [37, 600])
     def test_every_number_of_bins_and_positions(self, bins: int, n: int) -> None:
         """Planes, tables of bytes and large tables; positions that fill no whole word."""

@@ -21,7 +21,7 @@ from undertow.information.tallies import Packed, tallies, tally_bits
 __all__ = ["BinCodes", "Binned", "BinnedWidth", "sensible_bins"]
 
 MOST_BINS = 255
-MANY_BINS = 12
+MANY_BINS = 13
 """Bins from which on counting positions beats counting common bits, cell by cell."""
 
 
