@@ -59,23 +59,15 @@ def corrected_terms(n: int) -> tuple[Array, float]:
 def _count(words: Array, tables: Array) -> None:
     """Count the bytes of words, neighbours in different tables."""
     first, second, third, fourth = tables[0], tables[1], tables[2], tables[3]
-    byte, eight = np.uint64(255), np.uint64(8)
+    byte = np.uint64(255)
     for i in range(words.shape[0]):
         word = words[i]
-        first[word & byte] += 1
-        word >>= eight
-        second[word & byte] += 1
-        word >>= eight
-        third[word & byte] += 1
-        word >>= eight
-        fourth[word & byte] += 1
-        word >>= eight
-        first[word & byte] += 1
-        word >>= eight
-        second[word & byte] += 1
-        word >>= eight
-        third[word & byte] += 1
-        fourth[word >> eight] += 1
+        for _ in range(2):
+            first[word & byte] += 1
+            second[(word >> np.uint64(8)) & byte] += 1
+            third[(word >> np.uint64(16)) & byte] += 1
+            fourth[(word >> np.uint64(24)) & byte] += 1
+            word >>= np.uint64(32)
 
 
 @compiled()
