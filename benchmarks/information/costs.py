@@ -126,7 +126,19 @@ def scaling(rounds: int) -> list[dict[str, Any]]:
             spent = interleaved(work, rounds)
             found.append({"varied": axis, **size} | {
                 f"{key}_cpu_ms": 1e3 * seconds["cpu"] / 16 for key, seconds in spent.items()
-            })  # fmt: skip
+            } | _tap_floor(**size))  # fmt: skip
+    return found
+
+
+def _tap_floor(*, side: int, maps: int, references: int) -> dict[str, float]:
+    """Products and bytes of S and of T (on the evidence's 8 x 8) of one tap, without ranking."""
+    machine, found = machine_floor(), {}
+    for key, partners, grid in (("S", 3, side), ("T", 10, min(side, 8))):
+        values = maps * grid * grid
+        macs, moved = (1 + references) * partners * values, 8 * values
+        seconds = macs / machine["macs_a_second"] + moved / machine["bytes_a_second"]
+        found |= {f"{key}_floor_ms": 1e3 * seconds, f"{key}_multiply_adds": macs,
+                  f"{key}_bytes": moved}  # fmt: skip
     return found
 
 
