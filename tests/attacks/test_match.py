@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from undertow import craft
@@ -20,7 +23,7 @@ from undertow.attacks import (
     make,
     match_strength,
 )
-from undertow.attacks.match import RANGES, _setting
+from undertow.attacks.match import RANGES, _Scale, _search, _setting
 from undertow.errors import BadInput
 
 Batch = tuple[Tensor, Tensor]
@@ -95,3 +98,46 @@ def test_the_same_seed_matches_the_same(model: nn.Module, batch: Batch) -> None:
     b = match_strength(PGD(), model, *batch, l2=0.6, seed=1)
     assert repr(a.table) == repr(b.table)
     assert torch.isfinite(torch.tensor(a.reached["l2"]))
+
+
+@pytest.mark.parametrize(
+    ("attack", "most"), [(FGSM(), 3), (PGD(norm="l2", steps=10), 3), (DeepFool(), 5)]
+)
+def test_a_search_takes_few_probes(model: nn.Module, digits: Batch, attack: Any, most: int) -> None:
+    x, y = digits[0][1220:1235], digits[1][1220:1235]
+    found = match_strength(attack, model, x, y, l2=1.0)
+    assert found.matched
+    assert len(found.table) <= most, [(p["strength"], p["l2"]) for p in found.table]
+
+
+@given(
+    power=st.floats(0.2, 3.0), factor=st.floats(0.1, 10.0), limit=st.floats(1.5, 20.0),
+    jump=st.floats(1.0, 3.0), where=st.floats(0.01, 0.9),
+)  # fmt: skip
+def test_a_search_ends_where_the_distance_is(
+    power: float, factor: float, limit: float, jump: float, where: float
+) -> None:
+    """A rising distance, straight in logarithms but for a limit and a jump: found, or bracketed."""
+
+    def distance(strength: float) -> float:
+        steep = jump if strength > where else 1.0
+        return min(factor * strength**power * steep, limit)
+
+    def probe(strength: float) -> Any:
+        l2 = distance(strength)
+        return {"strength": strength, "l2": l2, "l0": 1.0, "linf": l2, "success": 1.0}
+
+    l2, tolerance = 1.0, 0.05
+    table = _search(
+        probe, lambda p: p["l2"] < l2, l2, (1e-4, 1.0), None, _Scale(0.0), tolerance, 16,
+        lambda: None,
+    )  # fmt: skip
+    best = min(abs(p["l2"] / l2 - 1) for p in table)
+    grid = np.geomspace(1e-4, 1.0, 4001)
+    reachable = np.array([distance(s) for s in grid])
+    inside = np.abs(reachable / l2 - 1) <= tolerance / 2
+    if inside.sum() > 100:  # more than a sliver of the range is near enough
+        assert best <= tolerance
+    strengths = [p["strength"] for p in table]
+    assert all(1e-4 <= s <= 1.0 for s in strengths)
+    assert len(table) <= 16

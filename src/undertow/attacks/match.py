@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise, takewhile
 from typing import Any, Final, TypedDict
 
 from torch import nn
@@ -25,6 +26,8 @@ RANGES: Final = {
     "l2": (1e-3, 100.0),
 }
 """Where a strength is looked for."""
+FINEST: Final = 5e-4
+"""Strengths nearer to each other than this share are the same."""
 
 
 class Probe(TypedDict):
@@ -82,9 +85,10 @@ def match(
 ) -> Matched:
     """Find the strength at which the mean L2 distance over successful inputs is ``l2``.
 
-    Bisection on the attack's own strength (ε, overshoot, confidence, θ; of an ensemble that of
-    its inner attack) in logarithms; every other guess is the secant's. Where no strength reaches
-    ``l2``, the nearest that was found is returned, with ``matched=False``.
+    A search on the attack's own strength (ε, overshoot, confidence, θ; of an ensemble that of its
+    inner attack) in logarithms: by secants as long as each halves the miss, by bisection where it
+    does not. Where no strength reaches ``l2``, the nearest that was found is returned, with
+    ``matched=False``.
 
     Args:
         attack: the attack; its other settings stay.
@@ -123,7 +127,11 @@ def match(
         return found["l2"] < l2
 
     with progress(f"match {attack.name} to {l2:g}", probes, "strengths") as advance:
-        table = _search(probe, too_weak, l2, _limits(attack, setting), tolerance, probes, advance)
+        table = _search(
+            probe, too_weak, l2, _limits(attack, setting),
+            _first(attack, setting, l2, x[0].numel() if len(x) else 1),
+            _Scale(1.0 if setting == "overshoot" else 0.0), tolerance, probes, advance,
+        )  # fmt: skip
     reached = min(table, key=lambda p: _miss(p, l2))
     return Matched(
         attack=with_strength(attack, reached["strength"]),
@@ -160,8 +168,18 @@ def _setting(attack: Attack) -> str:
 
 def _limits(attack: Attack, setting: str) -> tuple[float, float]:
     """Where the strength is looked for; a length may be as long as the box's diagonal."""
-    inner = getattr(attack, "attack", attack)
-    return RANGES["l2" if setting == "epsilon" and inner.norm == "l2" else setting]
+    return RANGES["l2" if _is_length(attack, setting) else setting]
+
+
+def _is_length(attack: Attack, setting: str) -> bool:
+    return setting == "epsilon" and getattr(attack, "attack", attack).norm == "l2"
+
+
+def _first(attack: Attack, setting: str, l2: float, components: int) -> float | None:
+    """The strength that uses up its budget at this distance, where it is a budget."""
+    if setting == "l2" or _is_length(attack, setting):
+        return l2
+    return l2 / math.sqrt(components) if setting == "epsilon" else None
 
 
 def _miss(probe: Probe, l2: float) -> float:
@@ -169,44 +187,68 @@ def _miss(probe: Probe, l2: float) -> float:
     return math.inf if math.isnan(probe["l2"]) else abs(probe["l2"] / l2 - 1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """A strength in logarithms, so that the distance's logarithm is nearly a straight line in it.
+
+    DeepFool goes 1 + overshoot times the way to the boundary; other strengths are lengths.
+    """
+
+    offset: float
+
+    def of(self, strength: float) -> float:
+        return math.log(self.offset + strength)
+
+    def strength(self, place: float) -> float:
+        return math.exp(place) - self.offset
+
+
 def _search(
     probe: Callable[[float], Probe],
     too_weak: Callable[[Probe], bool],
     l2: float,
     limits: tuple[float, float],
+    first: float | None,
+    scale: _Scale,
     tolerance: float,
     probes: int,
     advance: Callable[[], None],
 ) -> list[Probe]:
     """Probes until one is near enough, the bracket is tiny, or there were enough."""
-    low, high = map(math.log, limits)
+    low, high = map(scale.of, limits)
     known: list[Probe] = []
-    guess = (low + high) / 2
-    while len(known) < probes and high - low > 1e-3:
-        found = probe(math.exp(guess))
+    sides: set[bool] = set()
+    guess = (low + high) / 2 if first is None else min(max(scale.of(first), low), high)
+    while len(known) < probes and high - low > 2 * FINEST:
+        found = probe(scale.strength(guess))
         known.append(found)
         advance()
         if _miss(found, l2) <= tolerance:
             break
-        if too_weak(found):
-            low = guess
-        else:
-            high = guess
-        guess = _guess(known, l2, low, high, turn=len(known))
+        weak = too_weak(found)
+        low, high = (guess, high) if weak else (low, guess)
+        sides.add(weak)
+        guess = _guess(known, l2, low, high, scale, bracketed=len(sides) > 1)
     return known
 
 
-def _guess(known: Sequence[Probe], l2: float, low: float, high: float, *, turn: int) -> float:
-    """The secant through the two nearest probes every other time, the middle otherwise."""
+def _guess(
+    known: Sequence[Probe], l2: float, low: float, high: float, scale: _Scale, *, bracketed: bool
+) -> float:
+    """The next place to look: the secant's while it halves the miss, else the middle.
+
+    As long as every probe lies on one side, slow secants are lengthened instead, twofold each
+    time: the middle may be very far from the only places that are known.
+    """
     middle = (low + high) / 2
-    points = [(math.log(p["strength"]), math.log(p["l2"])) for p in known if p["l2"] > 0]
-    if turn % 2 == 0 or not points:
+    points = [(scale.of(p["strength"]), math.log(p["l2"] / l2)) for p in known if p["l2"] > 0]
+    off = [abs(math.log(p["l2"] / l2)) if p["l2"] > 0 else math.inf for p in known]
+    slow = sum(1 for _ in takewhile(lambda pair: pair[1] > pair[0] / 2, [*pairwise(off)][::-1]))
+    if not points or (slow and bracketed):
         return middle
-    aim = math.log(l2)
-    points.sort(key=lambda p: abs(p[1] - aim))
+    points.sort(key=lambda point: abs(point[1]))
     (a, fa), slope = points[0], 1.0  # with one point: as if distance were proportional
     if len(points) > 1 and points[1][0] != a:
         slope = (points[1][1] - fa) / (points[1][0] - a)
-    guess = a + (aim - fa) / slope if slope > 0 else middle
-    margin = 0.02 * (high - low)
-    return guess if low + margin < guess < high - margin else middle
+    guess = a - 2**slow * fa / slope if slope > 0 else middle
+    return guess if low + FINEST < guess < high - FINEST else middle

@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
+from undertow.allocator import keep_freed_memory
+
 __all__ = ["main", "run"]
 
 INTERRUPTED: Final = 130
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.showwarning = _warn
     # Threads of torch that wait for work would otherwise spin on the cores that ours need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     code = run(sys.argv[1:] if arguments is None else arguments)
     if code == INTERRUPTED:
         # Reads that the interrupt cut off still hang in zarr's threads, and an orderly shutdown has

@@ -10,6 +10,7 @@ import warnings
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 
+from undertow.allocator import keep_freed_memory
 from undertow.errors import UndertowError
 
 __all__ = ["serve"]
@@ -22,6 +23,7 @@ def serve(pipe: Connection) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
     warnings.simplefilter("ignore")  # the parent has given them already
     try:
         job = pipe.recv()
