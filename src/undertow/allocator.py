@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from contextlib import suppress
 from typing import Final
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["keep_freed_memory", "return_freed_memory"]
 
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
@@ -32,3 +33,9 @@ def keep_freed_memory() -> bool:
         return False
     taken = any(mallopt(_MMAP_THRESHOLD, size) for size in _LARGEST)
     return bool(taken and mallopt(_TRIM_THRESHOLD, (2 << 30) - 1))
+
+
+def return_freed_memory() -> None:
+    """Give back now what the allocator holds for later, where it is glibc's."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

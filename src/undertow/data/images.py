@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -24,30 +24,34 @@ class ImageSet:
     """Labelled images of one split, held as bytes.
 
     ``data[i]``, ``data[2:8]`` and ``data[[1, 5]]`` give ``(x, y)``: float32 in [0, 1] and int64.
+    A subset shares the bytes of the set that it was taken from.
 
     Args:
         name: the data set's name.
         split: which part of it this is.
         classes: the class names, in the order of the labels.
-        images: (sample, channel, height, width), bytes.
+        stored: (image, channel, height, width), bytes.
         labels: (sample,), from 0 to the number of classes - 1.
+        rows: (sample,), where in ``stored`` each sample lies; ``None``: in order.
     """
 
     name: str
     split: str
     classes: tuple[str, ...]
-    images: UInt8[Tensor, "sample channel height width"]
+    stored: UInt8[Tensor, "image channel height width"]
     labels: Int64[Tensor, " sample"]
+    rows: Int64[Tensor, " sample"] | None = None
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.images.dtype != torch.uint8:
+        if self.stored.ndim != 4 or self.stored.dtype != torch.uint8:
             raise BadInput(
-                f"images of '{self.name}' are {self.images.dtype} of shape "
-                f"{tuple(self.images.shape)} (allowed: uint8 of sample, channel, height, width)"
+                f"images of '{self.name}' are {self.stored.dtype} of shape "
+                f"{tuple(self.stored.shape)} (allowed: uint8 of sample, channel, height, width)"
             )
-        if self.labels.shape != self.images.shape[:1]:
+        count = len(self.stored if self.rows is None else self.rows)
+        if self.labels.shape != (count,):
             raise BadInput(
-                f"'{self.name}' has {len(self.images)} images and labels of shape "
+                f"'{self.name}' has {count} images and labels of shape "
                 f"{tuple(self.labels.shape)} (allowed: one label an image)"
             )
         if len(self.labels):
@@ -98,7 +102,7 @@ class ImageSet:
             name=name,
             split=split,
             classes=tuple(classes),
-            images=torch.from_numpy(np.array(pixels, order="C")),
+            stored=torch.from_numpy(np.array(pixels, order="C")),
             labels=torch.from_numpy(numbers.astype(np.int64)),
         )
 
@@ -108,8 +112,20 @@ class ImageSet:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channel, height, width) of every image."""
-        _, channel, height, width = self.images.shape
+        _, channel, height, width = self.stored.shape
         return channel, height, width
+
+    @property
+    def images(self) -> UInt8[Tensor, "sample channel height width"]:
+        """(sample, channel, height, width), bytes; of a subset, gathered anew each time."""
+        return self.pixels(slice(None))
+
+    def pixels(self, which: Any) -> UInt8[Tensor, "chosen channel height width"]:
+        """The bytes of the samples at ``which`` (slice, list, array or tensor)."""
+        return self._bytes_of(which if isinstance(which, slice) else self._rows(which))
+
+    def _bytes_of(self, chosen: Any) -> Tensor:
+        return self.stored[chosen if self.rows is None else self.rows[chosen]]
 
     def __getitem__(self, which: Any) -> tuple[Tensor, Tensor]:
         if isinstance(which, slice):
@@ -118,13 +134,14 @@ class ImageSet:
             chosen = self._rows(which)
         else:
             chosen = self._rows([operator.index(which)])[0]
-        return self.images[chosen].float().div_(255), self.labels[chosen].clone()
+        return self._bytes_of(chosen).float().div_(255), self.labels[chosen].clone()
 
     def subset(self, which: Any, split: str | None = None) -> ImageSet:
         """The rows of ``which`` (slice, list, array or tensor) as a set of their own."""
         chosen = which if isinstance(which, slice) else self._rows(which)
-        return ImageSet(
-            self.name, split or self.split, self.classes, self.images[chosen], self.labels[chosen]
+        rows = torch.arange(len(self)) if self.rows is None else self.rows
+        return replace(
+            self, split=split or self.split, labels=self.labels[chosen], rows=rows[chosen]
         )
 
     def _rows(self, which: Any) -> Tensor:
@@ -145,10 +162,10 @@ class ImageSet:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of classes, shape, labels and pixels."""
-        digest = sha256(repr((self.classes, tuple(self.images.shape))).encode())
+        digest = sha256(repr((self.classes, (len(self), *self.shape))).encode())
         digest.update(self.labels.numpy().tobytes())
         for start in range(0, len(self), 4096):
-            digest.update(self.images[start : start + 4096].numpy().tobytes())
+            digest.update(self.pixels(slice(start, start + 4096)).numpy().tobytes())
         return digest.hexdigest()
 
 

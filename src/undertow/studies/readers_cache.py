@@ -123,7 +123,7 @@ def fingerprint(model: nn.Module, taps: Sequence[Tap], *sets: tuple[ImageSet, np
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     for images, rows in sets:
-        digest.update(images.images[rows].contiguous().numpy().data)
+        digest.update(images.pixels(rows).contiguous().numpy().data)
         digest.update(images.labels[rows].contiguous().numpy().data)
     return digest.hexdigest()
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from undertow.allocator import return_freed_memory
 from undertow.axes import PROFILES
 from undertow.data import ImageSet, load_data
 from undertow.errors import BadInput, Unavailable
@@ -89,6 +90,7 @@ def study(
         if isinstance(executor, InProcess):
             accept(job, shop)
         del shop, models, train, data  # workers have their own
+        return_freed_memory()
         _work(writer, executor, job, progress)
         run = open_run(writer.path)
         writer.answers(conclude(run))
