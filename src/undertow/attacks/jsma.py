@@ -157,7 +157,7 @@ class JSMA:
             suspects = np.less(pairs[:, 0], 0)
         else:
             pairs = best_gradients(alpha, domain, self.direction)
-            suspects = ~np.take_along_axis(alpha, pairs, axis=1).any(axis=1)
+            suspects = ~alpha[np.arange(len(alpha))[:, None], pairs].any(axis=1)
         stalled = _vanished(alpha, beta, domain, suspects)
         pairs[stalled] = -1
         return _Next(

@@ -101,13 +101,17 @@ class ModelOracle:
         """From now on rows belong to the samples ``owner``, of which several may be the same."""
         self.owner = owner
         self.rows = torch.arange(len(owner))
+        self._whose = owner
         self.vanished = torch.zeros(len(owner), dtype=torch.bool)
         self._memory: _Memory | None = None
 
     def keep(self, mask: Keep) -> None:
         """Only these rows go on; the last forward call can still be used for them."""
+        if mask.all():
+            return
         self.rows = self.rows[mask.to(self.rows.device)]
-        if self._memory is not None and not mask.all():
+        self._whose = self.owner[self.rows]
+        if self._memory is not None:
             rows = torch.nonzero(mask).flatten()
             old = self._memory.rows
             self._memory.rows = rows if old is None else old[rows]
@@ -229,6 +233,5 @@ class ModelOracle:
         moving = len(self.rows)
         assert moving, "no row moves"
         assert rows % moving == 0, "ask about all rows that move, or multiples of them"
-        whose = self.owner[self.rows]
-        each = torch.full_like(whose, rows // moving) if asked is None else asked.to(whose.device)
-        what.index_add_(0, whose, each)
+        each = torch.full_like(self.rows, rows // moving) if asked is None else asked.cpu()
+        what.index_add_(0, self._whose, each)

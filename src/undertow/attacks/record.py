@@ -124,12 +124,15 @@ class Recorder:
         notes: Mapping[str, Tensor],
     ) -> Chunk:
         """These rows as records: a copy on the device of the benign images."""
-        x, logits = _copied(x, self.base), _copied(logits, self.base)
         return Chunk(
             row=row,
             step=step if isinstance(step, Tensor) else torch.full((len(row),), step),
-            images=Changes.of(x, self.base, row) if self.sparse else x,
-            logits=logits,
+            images=(
+                Changes.of(x.detach().to(self.base.device), self.base, row)
+                if self.sparse
+                else _copied(x, self.base)
+            ),
+            logits=_copied(logits, self.base),
             notes={name: _copied(note, self.base) for name, note in notes.items()},
         )
 

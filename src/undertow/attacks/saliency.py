@@ -134,6 +134,27 @@ def best_pairs(
     return pairs
 
 
+@njit(cache=True, nogil=True)
+@no_type_check
+def _largest(alpha: Any, domain: Any, sign: int) -> Any:
+    rows, features = alpha.shape
+    pairs = np.full((rows, 2), -1, np.int64)
+    sign = alpha.dtype.type(sign)
+    for row in range(rows):
+        first = second = -1
+        best = next_best = alpha.dtype.type(-np.inf)
+        for i in range(features):
+            value = sign * alpha[row, i]
+            if value > next_best and domain[row, i]:
+                if value > best:
+                    first, second, best, next_best = i, first, value, best
+                else:
+                    second, next_best = i, value
+        if second >= 0:
+            pairs[row, 0], pairs[row, 1] = min(first, second), max(first, second)
+    return pairs
+
+
 def best_gradients(
     alpha: Float[np.ndarray, "sample feature"],
     domain: Bool[np.ndarray, "sample feature"],
@@ -142,7 +163,7 @@ def best_gradients(
     """The two features in which the target class grows most: the rule of other libraries.
 
     The other classes are not looked at, and the gradient may have either sign. Of equal features
-    the first is taken.
+    the first is taken; those whose derivative is NaN are left out.
 
     Args:
         alpha: derivative of the target class.
@@ -152,16 +173,7 @@ def best_gradients(
     Returns:
         (sample, 2): p < q, or -1, -1 where fewer than two features are left.
     """
-    score = alpha if direction == "increase" else -alpha
-    score = np.where(domain & ~np.isnan(score), score, -np.inf)
-    if score.shape[1] < 2 or not len(score):
-        return np.full((len(score), 2), -1, np.int64)
-    rows = np.arange(len(score))
-    pairs = np.empty((len(score), 2), np.int64)
-    for k in range(2):  # argmax takes the first of equal ones; a partition would not
-        pairs[:, k] = score.argmax(axis=1)
-        left = score[rows, pairs[:, k]] > -np.inf
-        score[rows, pairs[:, k]] = -np.inf
-    pairs.sort(axis=1)
-    pairs[~left] = -1
+    pairs: Int64[np.ndarray, "sample 2"] = _largest(
+        alpha, domain, 1 if direction == "increase" else -1
+    )
     return pairs
