@@ -106,11 +106,17 @@ def test_your_own_model_and_images_work(undertow, tmp_path: Path) -> None:
         "    return nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(),\n"
         "        nn.MaxPool2d(2), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(),\n"
         "        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))\n"
+        "class Named(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.network = factory()\n"
+        "    def forward(self, x):\n"
+        "        return {'logits': self.network(x)}\n"
     )
     # One of the two classes is wrong from the start, so one of these has a single iterate.
-    for index in (0, 20):
+    for index, factory in ((0, "factory"), (20, "Named")):
         said = undertow(
-            "trace", "--model", f"{tmp_path}/net.py:factory", "--data", tmp_path / "images",
+            "trace", "--model", f"{tmp_path}/net.py:{factory}", "--data", tmp_path / "images",
             "--attack", "igsm", "--index", index, "--out", tmp_path / f"run{index}", "-q",
         )  # fmt: skip
         assert said.code == 0, said.err

@@ -11,6 +11,7 @@ from undertow.attacks.members import Combine, MembersOracle
 from undertow.attacks.oracle import ModelOracle
 from undertow.errors import BadInput
 from undertow.models.devices import out_of_memory
+from undertow.models.outputs import logits_in
 from undertow.types import Attack, Images
 
 __all__ = ["open_oracle"]
@@ -45,7 +46,7 @@ def _weight(model: nn.Module, one: Images) -> Tensor:
 def _classes(model: nn.Module, one: Images) -> int:
     try:
         with torch.no_grad():
-            logits = model(one.to(_weight(model, one)))
+            logits = logits_in(model(one.to(_weight(model, one))))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         if out_of_memory(error):
             raise
@@ -69,7 +70,7 @@ def _takes_channels_last(model: nn.Module, one: Images) -> bool:
     image = one.to(weight)
     try:
         with torch.no_grad():
-            there = model(image.contiguous(memory_format=torch.channels_last))
-            return bool(torch.allclose(model(image), there, rtol=1e-2, atol=1e-3))
+            there = logits_in(model(image.contiguous(memory_format=torch.channels_last)))
+            return bool(torch.allclose(logits_in(model(image)), there, rtol=1e-2, atol=1e-3))
     except RuntimeError:  # a view that such images do not allow
         return False

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from undertow.attacks.rows import same, size
 from undertow.errors import BadInput
+from undertow.models.outputs import logits_in
 from undertow.types import Goal, Images, Keep, Logits
 
 __all__ = ["ModelOracle", "Tally", "frozen"]
@@ -171,7 +172,7 @@ class ModelOracle:
         given = x if self.dtype is None else x.to(self.dtype)
         if self.channels_last:
             given = given.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.model(given)
+        logits: Tensor = logits_in(self.model(given))
         self._count(self.tally.forwards, len(x))
         if logits.shape != (len(x), self.classes):
             shape = tuple(logits.shape)

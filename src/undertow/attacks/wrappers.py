@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
+from undertow.models.outputs import logits_in
 from undertow.seeds import derive
 from undertow.types import Images, Logits
 
@@ -60,7 +61,7 @@ class BPDA(nn.Module):
             )
         stand_in = x if self.surrogate is None else self.surrogate(x)
         straight: Any = _Straight.apply
-        logits: Tensor = self.model(straight(stand_in, defended))
+        logits: Tensor = logits_in(self.model(straight(stand_in, defended)))
         return logits
 
 
@@ -100,6 +101,7 @@ class Expectation(nn.Module):
         logs = []
         for i in range(self.samples):
             generator = torch.Generator().manual_seed(derive(self.seed, "expectation", i))
-            logs.append(self.model(self.transform(x, generator)).log_softmax(dim=1))
+            logits = logits_in(self.model(self.transform(x, generator)))
+            logs.append(logits.log_softmax(dim=1))
         mean: Tensor = torch.stack(logs).logsumexp(dim=0) - torch.tensor(float(self.samples)).log()
         return mean

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from undertow.data import ImageSet
 from undertow.errors import BadInput
+from undertow.models.outputs import logits_in
 from undertow.progress import SILENT, Progress
 from undertow.types import Images, Labels, Logits
 
@@ -35,11 +36,11 @@ class Evaluation:
     count: int
 
 
-def check_output(logits: object, x: Images, classes: int | None = None) -> Logits:
-    """The model's output, if it is logits of shape (sample, class).
+def check_output(output: object, x: Images, classes: int | None = None) -> Logits:
+    """The logits of shape (sample, class) that a model's output is, or holds.
 
     Args:
-        logits: what the model put out for ``x``.
+        output: what the model put out for ``x``.
         x: the inputs.
         classes: how many columns there must be; ``None`` for any number above one.
 
@@ -47,6 +48,7 @@ def check_output(logits: object, x: Images, classes: int | None = None) -> Logit
         BadInput: says what came out and what is allowed.
     """
     allowed = f"({len(x)}, {classes if classes is not None else 'two or more classes'})"
+    logits = logits_in(output)
     if not isinstance(logits, Tensor):
         raise BadInput(
             f"the model puts out {type(logits).__name__} (allowed: a tensor of logits {allowed})"

@@ -18,6 +18,7 @@ from undertow.data.cache import new_file
 from undertow.errors import BadInput, Foreign
 from undertow.models.augment import Batches
 from undertow.models.devices import usable
+from undertow.models.outputs import logits_in
 from undertow.models.recipe import Recipe
 from undertow.progress import SILENT, Progress
 
@@ -170,7 +171,7 @@ def _epoch(
         for group in state.optimiser.param_groups:
             group["lr"] = state.recipe.rate_at(step, steps)
         with torch.autocast(batches.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            logits = state.network(x)
+            logits = logits_in(state.network(x))
         loss = nn.functional.cross_entropy(
             logits.float(), targets[rows], label_smoothing=state.recipe.smoothing
         )
@@ -197,7 +198,7 @@ def quick_accuracy(network: nn.Module, data: ImageSet, device: torch.device) -> 
         x, y = data[start : start + 500]
         x = x.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            right += int((network(x).argmax(1).cpu() == y).sum())
+            right += int((logits_in(network(x)).argmax(1).cpu() == y).sum())
     return right / len(data)
 
 

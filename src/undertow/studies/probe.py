@@ -14,6 +14,7 @@ from torch import nn
 from undertow.data import ImageSet
 from undertow.errors import BadInput
 from undertow.information.readers import Readers
+from undertow.models.outputs import logits_in
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 from undertow.studies.measure import measure_with
@@ -146,5 +147,5 @@ def _right(models: Mapping[str, nn.Module], x: Images, y: Labels, device: str) -
     right = np.ones(len(y), dtype=bool)
     with torch.no_grad():
         for model in models.values():
-            right &= (model(x.to(device)).argmax(dim=1).cpu() == y).numpy()
+            right &= (logits_in(model(x.to(device))).argmax(dim=1).cpu() == y).numpy()
     return right

@@ -12,6 +12,7 @@ from torch import nn
 from undertow.attacks import make, match_strength, settings_of
 from undertow.data import ImageSet
 from undertow.errors import BadInput
+from undertow.models.outputs import logits_in
 from undertow.progress import Progress
 from undertow.seeds import derive
 from undertow.studies.plan import TOGETHER
@@ -98,7 +99,7 @@ def _calibration(
     x, y = held_out[rows]
     x, y = x.to(device), y.to(device)
     with torch.no_grad():
-        answers = torch.stack([model(x).argmax(dim=1) for model in models])
+        answers = torch.stack([logits_in(model(x)).argmax(dim=1) for model in models])
     right = (answers == y).all(dim=0)
     if not right.any():
         raise BadInput(f"magnitudes cannot be matched: the model gets all of {len(y)} inputs wrong")

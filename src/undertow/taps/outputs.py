@@ -1,4 +1,4 @@
-"""What modules put out: tensors, tuples, dictionaries, Hugging Face outputs."""
+"""What is asked of a model to be read, and what its modules put out."""
 
 from __future__ import annotations
 
@@ -9,21 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
+from undertow.models.outputs import logits_in, main_tensor
 from undertow.types import Images
 
 __all__ = ["at_home", "evaluating", "logits_of", "main_tensor", "swapped", "unwrapped"]
-
-
-def main_tensor(output: Any) -> Tensor | None:
-    """The first floating-point tensor of an output, depth first; ``None`` if there is none."""
-    if isinstance(output, Tensor):
-        return output if output.is_floating_point() else None
-    parts: Any = ()
-    if isinstance(output, Mapping):
-        parts = output.values()
-    elif isinstance(output, tuple | list):
-        parts = output
-    return next((t for t in map(main_tensor, parts) if t is not None), None)
 
 
 def swapped(output: Any, old: Tensor, new: Tensor) -> Any:
@@ -45,11 +34,7 @@ def logits_of(output: Any, samples: int) -> Tensor:
     Raises:
         BadInput: if there is no tensor of that shape to be found.
     """
-    found = output
-    if not isinstance(output, Tensor):
-        named = output.get("logits") if isinstance(output, Mapping) else None
-        found = getattr(output, "logits", named)
-        found = main_tensor(output) if found is None else found
+    found = logits_in(output)
     if isinstance(found, Tensor) and found.ndim == 2 and len(found) == samples:
         return found
     what = tuple(found.shape) if isinstance(found, Tensor) else type(output).__name__

@@ -17,6 +17,7 @@ from undertow.axes import PROFILES
 from undertow.data import load_data
 from undertow.errors import UndertowError
 from undertow.information.profiles import overall_difference
+from undertow.models.outputs import logits_in
 from undertow.store import BENIGN, Cell
 from undertow.studies.measure import measure
 from undertow.studies.readers_cache import readers_for
@@ -150,7 +151,7 @@ def attack_live(
     network, made = model(), make(attack, **settings)
     x = torch.from_numpy(image)[None]
     with torch.no_grad():
-        logits = network(x).float()
+        logits = logits_in(network(x)).float()
     true = int(logits.argmax()) if label is None else label
     names = (
         classes

@@ -15,6 +15,7 @@ from undertow.attacks.inputs import Target, as_images, as_labels, as_models, che
 from undertow.attacks.oracle import frozen
 from undertow.attacks.record import Record
 from undertow.errors import BadInput
+from undertow.models.outputs import logits_in
 from undertow.progress import SILENT, Progress
 from undertow.types import Goal, Images, Labels, Logits, Trajectory
 
@@ -92,7 +93,7 @@ def listen(
 def _ask(model: nn.Module, x: Images) -> Logits:
     weight = next((p for p in model.parameters() if p.is_floating_point()), x)
     with torch.no_grad():
-        logits: Logits = model(x.to(weight)).to(x)
+        logits: Logits = logits_in(model(x.to(weight))).to(x)
     return logits
 
 
