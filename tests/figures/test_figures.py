@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from undertow.errors import BadInput
 from undertow.figures import FIGURES, Heat, Picture, Series
+from undertow.figures.data import Axis, FigureData, Panel
 from undertow.figures.palette import DARK, PALETTE, RAMP, markers, paints, ramp
 from undertow.figures.perturbation import build as perturbation
 from undertow.figures.perturbation import rgb
 from undertow.figures.plotly_ink import repaint, traces
+from undertow.figures.plotly_layout import layout
 from undertow.figures.print_ink import render, save
 from undertow.figures.streams import takeover_tap
 from undertow.figures.takeover import wilson
@@ -230,3 +232,16 @@ def test_misshapen_pieces_are_refused() -> None:
         Heat(z=np.zeros(3), unit="bit")
     with pytest.raises(BadInput, match="uint8"):
         Picture(pixels=np.zeros((2, 2, 3)))
+
+
+@pytest.mark.parametrize(("steps", "spacing"), [(1, 1), (6, 1), (7, None), (200, None)])
+def test_no_number_stands_twice_along_an_axis_of_whole_numbers(
+    steps: int, spacing: int | None
+) -> None:
+    x = np.arange(steps + 1.0)
+    panel = Panel(
+        title="", x=Axis(label="iterate", unit="step", integer=True), y=Axis(label="y", unit="1"),
+        series=(Series(x=x, y=np.where(x > 0, x, np.nan)),),
+    )  # fmt: skip
+    data = FigureData(name="any", title="", caption="", n=1, interval="none", panels=(panel,))
+    assert layout(data)["xaxis"].get("dtick") == spacing

@@ -5,6 +5,8 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import Any, Final
 
+import numpy as np
+
 from undertow.figures.data import Axis, FigureData, Mark, Panel
 from undertow.figures.palette import GRID, INK
 
@@ -15,6 +17,7 @@ DASH: Final = {"solid": "solid", "dashed": "6px 4px", "dotted": "2px 3px", "none
 _ROW: Final = 300  # pixels of a panel of height 1
 _GAP: Final = 92  # pixels between rows: tick labels, axis title, panel title
 _TOP: Final = 34
+_TICKS: Final = 7  # at most so many numbers along an axis
 _LEGEND: Final = 24  # pixels a line of the legend
 _NOTE: Final = 15  # pixels a line of a note
 _NOTE_WIDTH: Final = 56  # letters of a note a column
@@ -40,7 +43,7 @@ def _axis(axis: Axis | None, panel: Panel) -> dict[str, Any]:
         "title": {"text": escape(axis.title), "standoff": 6, "font": {"size": 12}},
         "gridcolor": GRID, "showgrid": panel.heat is None, "zeroline": False, "automargin": True,
         "linecolor": INK, "linewidth": 1, "showline": panel.heat is None, "ticks": "outside",
-        "ticklen": 4, "tickcolor": INK, "tickfont": {"size": 11}, "nticks": 7,
+        "ticklen": 4, "tickcolor": INK, "tickfont": {"size": 11}, "nticks": _TICKS,
     }  # fmt: skip
     if axis.low is not None and axis.high is not None:
         found["range"] = [axis.low, axis.high]
@@ -50,8 +53,17 @@ def _axis(axis: Axis | None, panel: Panel) -> dict[str, Any]:
             "ticktext": [escape(w) for _, w in axis.ticks],
         }
     if axis.integer:
-        found |= {"tickformat": "d"}
+        # Left alone, plotly puts several ticks between neighbours and rounds their words.
+        found |= {"tickformat": "d"} | ({"dtick": 1} if _span(panel) < _TICKS else {})
     return found
+
+
+def _span(panel: Panel) -> float:
+    """How far apart the places of a panel's series are; the longer side of a heat map."""
+    if panel.heat is not None:
+        return max(panel.heat.z.shape)
+    places = [x for x in (s.x[np.isfinite(s.x)] for s in panel.series) if x.size]
+    return max((float(np.ptp(x)) for x in places), default=0.0)
 
 
 def _places(data: FigureData, columns: int | None) -> list[Place]:

@@ -107,7 +107,8 @@ class BinnedWidth:
     Not invariant to monotone transforms; a few extreme values leave most bins empty, and the
     thinly filled ones outside need more samples: 24 a cell by default. A lower bound, and a low
     one: of a Gaussian pair's 0.74 bit (ρ = 0.8, n = 1024) 0.55 is left (:class:`Binned`: 0.69), of
-    the 0.86 bit of a heavy-tailed pair (Student, ν = 2) 0.12 (0.76).
+    the 0.86 bit of a heavy-tailed pair (Student, ν = 2) 0.12 (0.76). Of 16 independent values it
+    reads 0.012 bit, of 64 and more at most 0.004 (``undertow calibrate``).
 
     Args:
         bins: B; ``None`` for √(n/24), between 2 and 16.
