@@ -61,7 +61,7 @@ def _axis(axis: Axis | None, panel: Panel) -> dict[str, Any]:
 def _span(panel: Panel) -> float:
     """How far apart the places of a panel's series are; the longer side of a heat map."""
     if panel.heat is not None:
-        return max(panel.heat.z.shape)
+        return float(max(panel.heat.z.shape))
     places = [x for x in (s.x[np.isfinite(s.x)] for s in panel.series) if x.size]
     return max((float(np.ptp(x)) for x in places), default=0.0)
 
