@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,19 @@ HERE = Path(__file__).resolve().parent / "results"
 ANSWERS = HERE / "answers.json"
 FIGURES = {"trajectory": 1, "aggregate": 3, "solid_dashed": 2, "takeover": 1, "transfer": 2}
 """Which figures the page shows, and how many of each at most."""
+
+
+def _sessions(run_path: Path, sessions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How long each start of the run took, and its processes; a killed one, to its last word."""
+    lines = (run_path / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    told = [at for line in lines if (at := json.loads(line).get("at")) is not None]
+    starts = [datetime.fromisoformat(s["started"]).timestamp() for s in sessions]
+    found = []
+    for session, start, end in zip(sessions, starts, [*starts[1:], inf], strict=True):
+        last = max((at for at in told if start <= at < end), default=start)
+        seconds = session.get("seconds", last - start)
+        found.append({"seconds": round(seconds), "workers": session.get("workers")})
+    return found
 
 
 def keep(run_path: Path) -> None:
@@ -47,8 +62,7 @@ def keep(run_path: Path) -> None:
         "spec": manifest["spec"],
         "hardware": manifest["hardware"],
         "versions": manifest["versions"],
-        "seconds": sum(s.get("seconds", 0.0) for s in manifest["sessions"]),
-        "workers": manifest["sessions"][-1].get("workers", 1),
+        "sessions": _sessions(run_path, manifest["sessions"]),
         "strengths": manifest["strengths"],
         "answers": run.answers.model_dump(
             mode="json", include={"questions", "transfers", "tables", "caveats"}
@@ -81,14 +95,14 @@ def page() -> str:
 
 def _lines(kept: dict[str, Any]) -> Iterator[str]:
     spec, machine, answers = kept["spec"], kept["hardware"], kept["answers"]
-    cores = f"{kept['workers']} process(es) of {machine['threads']} thread(s)"
+    starts = ", then ".join(_start(session, machine) for session in kept["sessions"])
     yield f"# Results of `undertow study {spec['name']}`"
     yield ""
     yield (
         f"{spec['data']['inputs']:,} test images of {spec['data']['name']} a cell, classified "
         f"correctly by {', '.join(spec['models'])}; {spec['estimator']}, checked by "
         f"{spec['cross_check']}; {spec['null']} null with {spec['references']} references; seed "
-        f"{spec['seed']}. {kept['seconds'] / 60:.0f} minutes on {machine['processor']}, {cores}. "
+        f"{spec['seed']}. {starts}, on {machine['processor']}. "
         "This page is made from the run by `python docs/results.py RUN`."
     )
     for question in answers["questions"]:
@@ -103,6 +117,16 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
         yield from _table(table)
     yield from ("## Caveats", "")
     yield from (f"- {text}" for text in answers["caveats"])
+
+
+def _start(session: dict[str, Any], machine: dict[str, Any]) -> str:
+    """How long one start of the run took, and with what."""
+    who = f"{session['workers']} worker processes of one thread"
+    if not session["workers"]:
+        who = f"{machine['threads']} threads"
+    elif session["workers"] == 1:
+        who = "one worker process of one thread"
+    return f"{session['seconds'] / 60:.0f} minutes with {who}"
 
 
 def _claim(claim: dict[str, Any]) -> Iterator[str]:

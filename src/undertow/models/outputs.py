@@ -31,5 +31,5 @@ def logits_in(output: Any) -> Any:
         return output
     named = output.get("logits") if isinstance(output, Mapping) else None
     found = getattr(output, "logits", named)
-    found = main_tensor(output) if found is None else found
+    found = found if isinstance(found, Tensor) else main_tensor(output)
     return output if found is None else found
