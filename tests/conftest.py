@@ -5,7 +5,12 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+# Loaded before undertow, whose import hook would have them compiled anew in every process.
+import numba  # noqa: F401
 import pytest
+import torch  # noqa: F401
+import xarray  # noqa: F401
+import zarr  # noqa: F401
 
 from undertow.store import Run
 from undertow.studies.run import study

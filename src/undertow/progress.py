@@ -41,10 +41,11 @@ class Progress(Protocol):
 class _Silent:
     @contextmanager
     def __call__(self, title: str, total: float | int, unit: str = "") -> Iterator[Advance]:
-        def advance(amount: float | int = 1, note: str = "") -> None:
-            return None
+        yield _no_word
 
-        yield advance
+
+def _no_word(amount: float | int = 1, note: str = "") -> None:
+    return None
 
 
 SILENT: Final[Progress] = _Silent()

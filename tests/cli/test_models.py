@@ -121,10 +121,18 @@ def test_what_cannot_be_made_is_said_in_a_line(
     assert len(said.err.strip().splitlines()) <= 2
 
 
+BRIEF = """
+from undertow.cli import main
+from undertow.models import MODELS
+object.__setattr__(MODELS["digits_cnn"].recipe, "epochs", 8)
+main()
+"""
+"""The command, with a recipe of 8 epochs in place of 30."""
+
+
 def _train(out: Path) -> subprocess.Popen[str]:
-    program = "from undertow.cli import main; main()"
     return subprocess.Popen(
-        [sys.executable, "-c", program, "models", "train", "digits_cnn", "--out", str(out)],
+        [sys.executable, "-c", BRIEF, "models", "train", "digits_cnn", "--out", str(out)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

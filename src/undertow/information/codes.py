@@ -45,13 +45,13 @@ def unfit(maps: Tensor) -> BadInput:
 def broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[tuple[int, ...], tuple[Index, Index]]:
     """The common batch shape, and for each of its items the flat index into ``a`` and ``b``."""
     shape = np.broadcast_shapes(tuple(a), tuple(b))
+    return shape, (_index(a, shape), _index(b, shape))
 
-    def index(of: Sequence[int]) -> Index:
-        count = int(np.prod(of, dtype=np.int64))
-        whole = np.broadcast_to(np.arange(count, dtype=np.int64).reshape(tuple(of)), shape)
-        return np.array(whole).reshape(-1)
 
-    return shape, (index(a), index(b))
+def _index(of: Sequence[int], shape: tuple[int, ...]) -> Index:
+    count = int(np.prod(of, dtype=np.int64))
+    whole = np.broadcast_to(np.arange(count, dtype=np.int64).reshape(tuple(of)), shape)
+    return np.array(whole).reshape(-1)
 
 
 def torch_ranks(rows: Float[Tensor, "row position"]) -> Int64[Tensor, "row position"]:

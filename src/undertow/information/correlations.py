@@ -6,7 +6,7 @@ batch nor the number of threads changes a bit of the result.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -73,13 +73,14 @@ def standardised(maps: Array, table: Array) -> tuple[Array, Array] | None:
         Scores, and which rows are not constant; ``None`` if a value is not finite.
     """
     live = np.empty(len(maps), dtype=np.bool_)
-    means, powers = _moments(table.tobytes())
-
-    def finish(scores: Array, first: int, least: Array, tied: Array) -> None:
-        _standardise(scores, least, tied, means, powers, live[first : first + len(scores)])
-
-    scores = look_up(maps, table, finish)
+    scores = look_up(maps, table, partial(_finish, live, *_moments(table.tobytes())))
     return None if scores is None else (scores, live)
+
+
+def _finish(
+    live: Array, means: Array, powers: Array, scores: Array, first: int, least: Array, tied: Array
+) -> None:
+    _standardise(scores, least, tied, means, powers, live[first : first + len(scores)])
 
 
 @compiled(_ANY_ORDER)

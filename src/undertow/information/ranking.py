@@ -9,13 +9,16 @@ least value, the common one behind a ReLU, is counted and not sorted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from undertow.information.kernels import Array, compiled, spread
 
 __all__ = ["average_ranks", "look_up", "ordered"]
+
+Then: TypeAlias = Callable[[Array, int, Array, Array], None]
 
 CHUNK = 1 << 16
 """Elements worked on at once: keys and maps of a chunk fit the second-level cache."""
@@ -150,9 +153,7 @@ def _runs(
     return stop
 
 
-def look_up(
-    maps: Array, table: Array, then: Callable[[Array, int, Array, Array], None] | None = None
-) -> Array | None:
+def look_up(maps: Array, table: Array, then: Then | None = None) -> Array | None:
     """Replace every value by a table's entry for its average rank.
 
     Args:
@@ -166,31 +167,33 @@ def look_up(
     Returns:
         Array of the table's dtype, (row, position); ``None`` if a value is not finite.
     """
-    rows, positions = maps.shape
+    out = np.empty(maps.shape, dtype=table.dtype)
+    bad: list[int] = []
+    spread(partial(_rank, maps, table, then, out, bad), *maps.shape)
+    return None if bad else out
+
+
+def _rank(
+    maps: Array, table: Array, then: Then | None, out: Array, bad: list[int], start: int, stop: int
+) -> None:
+    """Rows from ``start`` up to ``stop`` of ``out``, or the row where ``bad`` ones begin."""
+    positions = maps.shape[1]
     index_bits = max(1, (positions - 1).bit_length())
     dtype = np.uint32 if index_bits <= 14 else np.uint64
     levels = float((1 << min(24, dtype(0).itemsize * 8 - index_bits)) - 1)
-    out = np.empty(maps.shape, dtype=table.dtype)
-    raw = maps.view(np.int32)
     chunk = max(1, CHUNK // positions)
-    bad: list[int] = []
-
-    def work(start: int, stop: int) -> None:
-        keys = np.empty((min(chunk, stop - start), positions), dtype=dtype)
-        least, tied = np.empty(len(keys), dtype=np.int32), np.empty(len(keys), dtype=np.bool_)
-        for low in range(start, stop, chunk):
-            part = slice(low, min(low + chunk, stop))
-            some = keys[: part.stop - low]
-            if not _keys(maps[part], raw[part], some, least, index_bits, levels):
-                bad.append(low)
-                return
-            some.sort(axis=1)
-            _look_up(maps[part], some, least, table, out[part], tied, index_bits)
-            if then is not None:
-                then(out[part], low, least, tied)
-
-    spread(work, rows, positions)
-    return None if bad else out
+    keys = np.empty((min(chunk, stop - start), positions), dtype=dtype)
+    least, tied = np.empty(len(keys), dtype=np.int32), np.empty(len(keys), dtype=np.bool_)
+    for low in range(start, stop, chunk):
+        part = slice(low, min(low + chunk, stop))
+        some, raw = keys[: part.stop - low], maps[part].view(np.int32)
+        if not _keys(maps[part], raw, some, least, index_bits, levels):
+            bad.append(low)
+            return
+        some.sort(axis=1)
+        _look_up(maps[part], some, least, table, out[part], tied, index_bits)
+        if then is not None:
+            then(out[part], low, least, tied)
 
 
 def average_ranks(maps: Array) -> Array | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +49,22 @@ def read(root: Path, path: str) -> xr.Dataset:
 
 def _assembled(root: Path, path: str, layouts: Mapping[str, Layout]) -> xr.Dataset:
     """A group whose arrays lie as :func:`create` lays them, read without zarr."""
-
-    def content(file: Path) -> bytes | None:
-        try:
-            return inside(root, file).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def variable(name: str, layout: Layout) -> xr.Variable:
-        stored = ChunkedArray(root / path / name, layout, content)
+    variables = {}
+    for name, layout in layouts.items():
+        stored = ChunkedArray(root / path / name, layout, partial(_content, root))
         lazy = indexing.LazilyIndexedArray(stored)
-        return xr.Variable(layout.dims, lazy, dict(layout.said))
-
+        variables[name] = xr.Variable(layout.dims, lazy, dict(layout.said))
     try:
-        return xr.Dataset({name: variable(name, layout) for name, layout in layouts.items()})
+        return xr.Dataset(variables)
     except ValueError as error:  # axes that do not fit together, or a torn coordinate
         raise Foreign(f"'{root / path}' is damaged: {error}") from error
+
+
+def _content(root: Path, file: Path) -> bytes | None:
+    try:
+        return inside(root, file).read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def by_zarr(root: Path, path: str) -> xr.Dataset:

@@ -230,12 +230,11 @@ def order(group: str, names: Sequence[str]) -> list[str]:
     """``names`` in the order of the schema, others last."""
     known = list(GROUPS[group].variables) if group in GROUPS else []
     place = {name: i for i, name in enumerate(known)}
-
-    def key(name: str) -> tuple[int, bool, str]:
+    keys = []
+    for name in names:
         base = re.split(r"[@.]", name)[0]
-        return place.get(base, len(place)), name != base, name
-
-    return sorted(names, key=key)
+        keys.append((place.get(base, len(place)), name != base, name))
+    return [key[-1] for key in sorted(keys)]
 
 
 def validate(group: str, dataset: xr.Dataset) -> None:

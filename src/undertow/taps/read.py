@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -158,44 +159,41 @@ class _Caught:
 
     last: str | None
     logits: Tensor
+    wanted: set[str]
+    copied: set[str]
+    numbers: Counter[str] = field(default_factory=Counter)
     outputs: dict[str, Tensor] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+
+    def catch(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:
+        """What the hook of a module does; what it returns takes the output's place."""
+        self.numbers[name] += 1
+        called = call_name(name, self.numbers[name])
+        tensor = main_tensor(output) if called in self.wanted else None
+        if tensor is None:
+            return None
+        result = None
+        if called == self.last:
+            torch.set_grad_enabled(True)  # from here on; the pass around us restores it
+            leaf = tensor.detach().requires_grad_()
+            result, tensor = swapped(output, tensor, leaf.clone()), leaf
+        elif called in self.copied:
+            tensor = tensor.clone()
+        self.outputs[called] = tensor
+        self.versions[called] = tensor._version
+        return result
 
     def overwritten(self) -> set[str]:
         return {n for n, tensor in self.outputs.items() if tensor._version != self.versions[n]}
 
 
 def _pass(model: nn.Module, x: Tensor, taps: Sequence[Tap], last: str | None) -> _Caught:
-    caught = _Caught(last, x)
-    wanted = {tap.name for tap in taps}
-    copied = _overwritten.get(model, set())
+    caught = _Caught(last, x, {tap.name for tap in taps}, _overwritten.get(model, set()))
     modules = dict(model.named_modules())
-    numbers: Counter[str] = Counter()
-
-    def hook(name: str) -> Callable[[nn.Module, Any, Any], Any]:
-        def catch(module: nn.Module, args: Any, output: Any) -> Any:
-            numbers[name] += 1
-            called = call_name(name, numbers[name])
-            tensor = main_tensor(output) if called in wanted else None
-            if tensor is None:
-                return None
-            result = None
-            if called == last:
-                torch.set_grad_enabled(True)  # from here on; the pass around us restores it
-                leaf = tensor.detach().requires_grad_()
-                result, tensor = swapped(output, tensor, leaf.clone()), leaf
-            elif called in copied:
-                tensor = tensor.clone()
-            caught.outputs[called] = tensor
-            caught.versions[called] = tensor._version
-            return result
-
-        return catch
-
     with ExitStack() as hooks, torch.no_grad():
         for name in dict.fromkeys(tap.name.partition("#")[0] for tap in taps):
             if name not in modules:
                 raise BadInput(f"the model has no module '{name}'; choose its taps anew")
-            hooks.callback(modules[name].register_forward_hook(hook(name)).remove)
+            hooks.callback(modules[name].register_forward_hook(partial(caught.catch, name)).remove)
         caught.logits = logits_of(model(x), len(x))
     return caught

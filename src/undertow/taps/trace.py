@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -132,31 +132,37 @@ def trace(model: nn.Module, example: Images) -> Trace:
 
 
 def _watch(model: nn.Module, hooks: ExitStack, cost: _Cost, seen: list[_Seen]) -> None:
-    numbers: Counter[str] = Counter()
-    begun: dict[str, list[int]] = {}
-
-    def watch(name: str, module: nn.Module) -> None:
-        def before(module: nn.Module, args: Any) -> None:
-            begun.setdefault(name, []).append(cost.macs)
-
-        def after(module: nn.Module, args: Any, output: Any) -> None:
-            numbers[name] += 1
-            start = begun[name].pop()
-            tensor = main_tensor(output)
-            if tensor is None:
-                return
-            place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor._version)
-            node = (tensor.grad_fn, tensor.output_nr)
-            called = call_name(name, numbers[name])
-            spent = (start // ROWS, cost.macs // ROWS)
-            seen.append(_Seen(called, module, tensor, node, place, *spent))
-
-        hooks.callback(module.register_forward_pre_hook(before).remove)
-        hooks.callback(module.register_forward_hook(after).remove)
-
     for name, module in model.named_modules():
         if name:
-            watch(name, module)
+            watch = _Watch(name, cost, seen)
+            hooks.callback(module.register_forward_pre_hook(watch.before).remove)
+            hooks.callback(module.register_forward_hook(watch.after).remove)
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """The hooks of one module: what each of its calls puts out, and at what cost."""
+
+    name: str
+    cost: _Cost
+    seen: list[_Seen]
+    calls: int = 0
+    begun: list[int] = field(default_factory=list)
+
+    def before(self, module: nn.Module, args: Any) -> None:
+        self.begun.append(self.cost.macs)
+
+    def after(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.calls += 1
+        start = self.begun.pop()
+        tensor = main_tensor(output)
+        if tensor is None:
+            return
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor._version)
+        node = (tensor.grad_fn, tensor.output_nr)
+        called = call_name(self.name, self.calls)
+        spent = (start // ROWS, self.cost.macs // ROWS)
+        self.seen.append(_Seen(called, module, tensor, node, place, *spent))
 
 
 def _call(seen: _Seen, image: tuple[int, int], paths: _Paths, logits: Tensor) -> Call:
