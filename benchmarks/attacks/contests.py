@@ -79,12 +79,12 @@ ROUNDS, TURNS, CONSTANT = 5, 100, 0.01
 
 CONTESTS = {
     "jsma": Contest(
-        about="JSMA, θ 1, γ 0.145, one wrong class an input",
+        about="JSMA, θ 1, γ 0.145, one wrong class an input; ART picks by the gradient rule",
         targeted=True,
         inputs=32,
         runs={
-            "undertow pair": ours(ut.attacks.JSMA),
             "undertow gradient": ours(lambda: ut.attacks.JSMA(rule="gradient")),
+            "undertow pair": ours(ut.attacks.JSMA),
             "undertow softmax": ours(lambda: ut.attacks.JSMA(outputs="softmax")),
             "art": peers.art("SaliencyMapMethod", theta=1.0, gamma=0.145),
         },
