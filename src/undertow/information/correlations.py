@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from undertow.information.kernels import Array, compiled, spread
+from undertow.information.kernels import Array, compiled, copy, spread
 from undertow.information.ranking import look_up
 
 __all__ = ["copula_bits", "products", "standardised"]
@@ -145,7 +145,7 @@ def _at_least(maps: Array, count: int) -> Array:
         return maps
     more = np.empty((count, maps.shape[1]), dtype=maps.dtype)
     for row in range(count):
-        more[row] = maps[min(row, len(maps) - 1)]
+        copy(more[row], maps[min(row, len(maps) - 1)])
     return more
 
 
@@ -156,7 +156,8 @@ def _products(one: Array, two: Array, out: Array) -> None:
     if rows < 3 or cols < 4:
         few = np.empty((max(rows, 3), max(cols, 4)), dtype=out.dtype)
         _products(_at_least(one, 3), _at_least(two, 4), few)
-        out[:] = few[:rows, :cols]
+        for row in range(rows):
+            copy(out[row], few[row])
         return
     # Blocks at the edges overlap; what they do twice comes out the same.
     for j in range(0, cols, 4):

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numba.extending import intrinsic
 
-__all__ = ["Array", "compiled", "ones", "spread"]
+__all__ = ["Array", "compiled", "copy", "ones", "spread"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -42,6 +42,16 @@ def compiled(fastmath: set[str] | None = None) -> Callable[[Callable[..., Any]],
             return numba.njit(**options)(function)
 
     return wrap
+
+
+@compiled()
+def copy(to: Array, line: Array) -> None:
+    """Fill ``to`` from the start of ``line``, in a kernel.
+
+    numba compiles ``to[:] = line`` for seconds: the words of its possible errors come with it.
+    """
+    for i in range(to.shape[0]):
+        to[i] = line[i]
 
 
 class _Threads:

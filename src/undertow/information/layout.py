@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.information.kernels import Array, compiled, spread
+from undertow.information.kernels import Array, compiled, copy, spread
 
 __all__ = ["block_means", "moments", "plain"]
 
@@ -47,7 +47,7 @@ def _block_means(maps: Array, high: int, wide: int, out: Array, start: int, stop
     share = np.float32(1.0 / (high * wide))
     for item in range(start, stop):
         for row in range(out.shape[1]):
-            line[:] = maps[item, row * high]
+            copy(line, maps[item, row * high])
             for more in range(1, high):
                 for i in range(line.shape[0]):
                     line[i] += maps[item, row * high + more, i]
