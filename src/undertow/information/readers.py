@@ -17,6 +17,7 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, logsumexp
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
@@ -128,10 +129,12 @@ def fit(
     _check(training, labels, held_out, held_out_labels, count)
     y, y_held = labels.cpu().numpy(), held_out_labels.cpu().numpy()
     prior = np.bincount(y, minlength=count) / len(y)
-    readers = {
-        tap: _fit_one(_plain(training[tap]), y, _plain(held_out[tap]), y_held, prior)
-        for tap in training
-    }
+    # Products as small as these wait for a second thread far longer than they compute.
+    with threadpool_limits(1, user_api="blas"):
+        readers = {
+            tap: _fit_one(_plain(training[tap]), y, _plain(held_out[tap]), y_held, prior)
+            for tap in training
+        }
     return Readers(readers, torch.from_numpy(prior).float())
 
 
