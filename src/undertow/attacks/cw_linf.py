@@ -20,14 +20,15 @@ class CWLinf:
     """Minimise c·max(margin, −confidence) + Σ max(|δ| − τ, 0); each success lowers τ.
 
     A success whose changes are all within τ sets τ to ``shrink`` times the largest of them, and the
-    search goes on from there. ``steps`` steps without one multiply c by ten; past ``largest`` it is
-    over.
+    search goes on from there. ``steps`` steps without one multiply c by ``factor``; past
+    ``largest`` it is over.
 
     Args:
         confidence: by how many logits the answer has to lead.
         learning_rate: of Adam, in the space of w.
         constant: the first c.
         largest: the last c.
+        factor: how fast c grows, above 1; the authors' code doubles it.
         steps: at most so many steps for one τ and one c.
         shrink: how fast τ falls, below 1; the result is within 1/shrink of the best found this way.
         least: the τ below which there is no need to go on.
@@ -41,6 +42,7 @@ class CWLinf:
     learning_rate: float = number(0.005, 0, above=True)
     constant: float = number(0.01, 0, above=True)
     largest: float = number(100.0, 0, above=True)
+    factor: float = number(2.0, 1, above=True)
     steps: int = count(100)
     shrink: float = number(0.9, 0, 0.999, above=True)
     least: float = number(1 / 256, 0, 1, above=True)
@@ -73,9 +75,10 @@ class CWLinf:
             tried = ~won & (space.clock + 1 >= self.steps)
             notes = {"round": turn, "constant": c, "threshold": tau}
             tau = torch.where(won, self.shrink * size, tau)
-            last = (won & (tau < self.least)) | (tried & (c * 10 > self.largest * 1.0001))
+            more = c * self.factor
+            last = (won & (tau < self.least)) | (tried & (more > self.largest * 1.0001))
             keep = yield Iterate(step=step, x=x, logits=logits, finished=last, notes=notes)
-            c, turn = torch.where(tried, c * 10, c), turn + won.to(turn.dtype)
+            c, turn = torch.where(tried, more, c), turn + won.to(turn.dtype)
             weight = c * (margin(logits, goal) > -self.confidence)
             over = delta.abs() > tau[:, None, None, None]
             space.descend(weight[:, None, None, None] * g + over * delta.sign())
