@@ -14,9 +14,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from undertow.prose import prose
+
+if TYPE_CHECKING:
+    from undertow.store import Run
 
 HERE = Path(__file__).resolve().parent / "results"
 ANSWERS = HERE / "answers.json"
@@ -24,10 +27,10 @@ FIGURES = {"trajectory": 1, "aggregate": 3, "solid_dashed": 2, "takeover": 1, "t
 """Which figures the page shows, and how many of each at most."""
 
 
-def _sessions(run_path: Path, sessions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How long each start of the run took, and its processes; a killed one, to its last word."""
-    lines = (run_path / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
-    told = [at for line in lines if (at := json.loads(line).get("at")) is not None]
+def _sessions(run: Run) -> list[dict[str, Any]]:
+    """How long each start of a run took, and its processes; a killed one, to its last word."""
+    sessions = run.manifest["sessions"]
+    told = [record.at for record in run.records.values()]
     starts = [datetime.fromisoformat(s["started"]).timestamp() for s in sessions]
     found = []
     for session, start, end in zip(sessions, starts, [*starts[1:], inf], strict=True):
@@ -62,7 +65,7 @@ def keep(run_path: Path) -> None:
         "spec": manifest["spec"],
         "hardware": manifest["hardware"],
         "versions": manifest["versions"],
-        "sessions": _sessions(run_path, manifest["sessions"]),
+        "sessions": _sessions(run),
         "strengths": manifest["strengths"],
         "answers": run.answers.model_dump(
             mode="json", include={"questions", "transfers", "tables", "caveats"}
