@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from undertow.attacks.craft import craft
+from undertow.attacks.driver.craft import craft
 from undertow.attacks.jsma import JSMA
 from undertow.data import load_data
 from undertow.models import load_model, read_card

@@ -30,8 +30,8 @@ REGISTRIES = {
     "Data sets": "undertow.data:DATASETS",
     "Models": "undertow.models:MODELS",
     "Figures": "undertow.figures:FIGURES",
-    "Questions": "undertow.studies.questions:QUESTIONS",
-    "Executors": "undertow.studies.executors:EXECUTORS",
+    "Questions": "undertow.studies.answered.questions:QUESTIONS",
+    "Executors": "undertow.studies.done.executors:EXECUTORS",
 }
 
 

@@ -13,8 +13,8 @@ import xarray  # noqa: F401
 import zarr  # noqa: F401
 
 from undertow.store import Run
+from undertow.studies.asked.spec import StudySpec
 from undertow.studies.run import study
-from undertow.studies.spec import StudySpec
 
 
 def pytest_configure() -> None:

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 import undertow as ut
 from benchmarks.attacks import peers
 from benchmarks.attacks.measuring import Run, Task
-from undertow.attacks.oracle import frozen
+from undertow.attacks.driver.oracle import frozen
 from undertow.types import Attack
 
 __all__ = ["CONTESTS", "Contest"]

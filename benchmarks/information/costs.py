@@ -17,7 +17,7 @@ from undertow.information.estimators.gaussian_copula import GaussianCopula
 from undertow.information.matrices import Coded, References, source, target
 from undertow.information.profiles import iip, ioc, oip
 from undertow.information.readers import Readers, features, fit
-from undertow.studies.meter import Meter
+from undertow.measuring.meter import Meter
 from undertow.taps import choose, read
 
 __all__ = ["memory", "profiles", "scaling"]

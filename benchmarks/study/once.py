@@ -16,7 +16,7 @@ import torch
 
 from undertow.store import Ledger, Run, RunWriter
 from undertow.studies import run as running
-from undertow.studies.spec import StudySpec
+from undertow.studies.asked.spec import StudySpec
 
 ATTACKS = {
     "fgsm": {"name": "fgsm", "settings": {"epsilon": 0.03}},

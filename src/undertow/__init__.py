@@ -12,12 +12,12 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "attacks": "undertow.attacks",
-    "craft": "undertow.attacks.craft:craft",
+    "craft": "undertow.attacks.driver.craft:craft",
     "figures": "undertow.figures",
-    "Record": "undertow.attacks.craft:Record",
+    "Record": "undertow.attacks.driver.craft:Record",
     "load_data": "undertow.data:load_data",
     "load_model": "undertow.models:load_model",
-    "measure": "undertow.studies.measure:measure",
+    "measure": "undertow.measuring.measure:measure",
     "open_run": "undertow.store:open_run",
     "study": "undertow.studies.run:study",
 }
@@ -38,12 +38,12 @@ __all__ = [
 if TYPE_CHECKING:
     from undertow import attacks as attacks
     from undertow import figures as figures
-    from undertow.attacks.craft import Record as Record
-    from undertow.attacks.craft import craft as craft
+    from undertow.attacks.driver.craft import Record as Record
+    from undertow.attacks.driver.craft import craft as craft
     from undertow.data import load_data as load_data
+    from undertow.measuring.measure import measure as measure
     from undertow.models import load_model as load_model
     from undertow.store import open_run as open_run
-    from undertow.studies.measure import measure as measure
     from undertow.studies.run import study as study
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from undertow import attacks
 from undertow.attacks.adapters import library_of, listen, owners
-from undertow.attacks.record import Record
+from undertow.attacks.driver.record import Record
 from undertow.errors import BadInput
 
 REASON = "{} is not installed: it comes with the extra [attacks]"

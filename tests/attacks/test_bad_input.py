@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from undertow import craft
 from undertow.attacks import CW, FGSM, IGSM, JSMA, DeepFool, Ensemble, Noise, make
-from undertow.attacks.craft import Record
+from undertow.attacks.driver.craft import Record
 from undertow.errors import BadInput, Unavailable, UndertowError, UnknownName
 
 Batch = tuple[Tensor, Tensor]

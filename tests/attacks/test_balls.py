@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from undertow.attacks.balls import distance, l0_project, l2_project, linf_project, project
+from undertow.attacks.parts.balls import distance, l0_project, l2_project, linf_project, project
 
 
 @st.composite

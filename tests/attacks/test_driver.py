@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import undertow
 from undertow import craft
 from undertow.attacks import CW, FGSM, IGSM, JSMA, PGD, DeepFool, draws_for
-from undertow.attacks.craft import Record
-from undertow.attacks.open import open_oracle
+from undertow.attacks.driver.craft import Record
+from undertow.attacks.driver.open import open_oracle
 from undertow.seeds import derive
 from undertow.testing.attacks import Counting
 from undertow.types import Draws, Goal, Images, Iterate, Iterates, Norm, Oracle

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from undertow import craft
 from undertow.attacks import CW, FGSM, IGSM, JSMA, DeepFool, Ensemble
-from undertow.attacks.members import MembersOracle
+from undertow.attacks.driver.members import MembersOracle
 from undertow.types import Goal
 
 Batch = tuple[Tensor, Tensor]

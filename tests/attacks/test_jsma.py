@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from undertow.attacks.craft import craft
+from undertow.attacks.driver.craft import craft
 from undertow.attacks.jsma import JSMA
 from undertow.errors import BadInput
 from undertow.types import Attack, Draws, Goal, Oracle

@@ -10,8 +10,8 @@ import torch
 
 from undertow import craft
 from undertow.attacks import CW, CWL0, FGSM, PGD, CWLinf, DeepFool
-from undertow.attacks.balls import distance
-from undertow.attacks.craft import Record
+from undertow.attacks.driver.craft import Record
+from undertow.attacks.parts.balls import distance
 from undertow.testing.linear import linear_case, optimum
 from undertow.types import Goal
 

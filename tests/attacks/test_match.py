@@ -23,7 +23,7 @@ from undertow.attacks import (
     make,
     match_strength,
 )
-from undertow.attacks.match import RANGES, _Scale, _search, _setting
+from undertow.attacks.driver.match import RANGES, _Scale, _search, _setting
 from undertow.errors import BadInput
 
 Batch = tuple[Tensor, Tensor]

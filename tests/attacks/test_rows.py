@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from undertow.attacks.rows import kept, same, size
+from undertow.attacks.parts.rows import kept, same, size
 
 
 def test_kept_rows() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from undertow.attacks.saliency import best_gradients, best_pairs
+from undertow.attacks.parts.saliency import best_gradients, best_pairs
 
 
 def all_pairs(alpha, beta, domain, direction):

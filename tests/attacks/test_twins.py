@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from undertow import craft
 from undertow.attacks import CW, FGSM, IGSM, DeepFool
-from undertow.attacks.losses import goal_entropy, hinge
-from undertow.attacks.open import open_oracle
+from undertow.attacks.driver.open import open_oracle
+from undertow.attacks.parts.losses import goal_entropy, hinge
 from undertow.types import Goal
 
 Batch = tuple[Tensor, Tensor]

@@ -9,8 +9,8 @@ import pytest
 
 from undertow.data import load_data
 from undertow.information.plane import CAVEATS
+from undertow.measuring.population import information_plane
 from undertow.models import load_model
-from undertow.studies.population import information_plane
 
 ASKED = ("plane", "--model", "digits_cnn", "--data", "digits", "--inputs", 60, "-q")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from undertow.store import Run, create_run, open_run
-from undertow.studies.spec import StudySpec
+from undertow.studies.asked.spec import StudySpec
 from undertow.testing.runs import same_results, synthetic_run
 
 

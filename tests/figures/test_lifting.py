@@ -7,8 +7,8 @@ import xarray as xr
 import undertow
 from undertow.errors import BadInput, UnknownName
 from undertow.figures import draw, from_flow, lift, save
+from undertow.measuring.readers_cache import readers_for
 from undertow.store import Run
-from undertow.studies.readers_cache import readers_for
 from undertow.taps import choose
 
 

@@ -11,7 +11,7 @@ from undertow.errors import BadInput
 from undertow.figures import FigureData, draw, population_plane
 from undertow.figures.print_ink import to_print
 from undertow.information.plane import CAVEATS
-from undertow.studies.population import information_plane
+from undertow.measuring.population import information_plane
 from undertow.testing.figures import CONTRACT
 
 X = torch.rand(24, 1, 6, 6, generator=torch.Generator().manual_seed(1))

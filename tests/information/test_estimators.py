@@ -15,12 +15,12 @@ from scipy.stats import rankdata
 
 from undertow.errors import BadInput, UnknownName
 from undertow.information import DEFAULT_ESTIMATOR, ESTIMATORS
+from undertow.information.backend.numba.ranking import average_ranks
 from undertow.information.codes import torch_ranks
 from undertow.information.estimators import binned, gaussian_copula
 from undertow.information.estimators.binned import BinCodes, Binned, BinnedWidth
 from undertow.information.estimators.gaussian_copula import CopulaCodes, GaussianCopula
 from undertow.information.estimators.ksg import KSG
-from undertow.information.ranking import average_ranks
 from undertow.testing.estimators import CHECKS
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)

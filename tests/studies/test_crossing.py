@@ -9,9 +9,9 @@ import torch
 from undertow.data import load_data
 from undertow.models import load_model
 from undertow.store import Cell, Run
-from undertow.studies.results import Results
+from undertow.studies.answered.results import Results
+from undertow.studies.asked.spec import StudySpec
 from undertow.studies.run import study
-from undertow.studies.spec import StudySpec
 
 OWN = """
 import torch

@@ -13,14 +13,14 @@ import xarray as xr
 from undertow.errors import BadInput, Unavailable
 from undertow.models.devices import out_of_memory
 from undertow.store import Run
-from undertow.studies.executors import EXECUTORS, Executor, work
-from undertow.studies.executors.dask import Dask
-from undertow.studies.executors.in_process import InProcess
-from undertow.studies.executors.processes import Processes
-from undertow.studies.plan import Unit
+from undertow.studies.asked.plan import Unit
+from undertow.studies.asked.spec import StudySpec
+from undertow.studies.done.executors import EXECUTORS, Executor, work
+from undertow.studies.done.executors.dask import Dask
+from undertow.studies.done.executors.in_process import InProcess
+from undertow.studies.done.executors.processes import Processes
+from undertow.studies.done.workshop import Workshop
 from undertow.studies.run import study
-from undertow.studies.spec import StudySpec
-from undertow.studies.workshop import Workshop
 from undertow.testing.executors import CONTRACT, job, tasks_of
 from undertow.testing.runs import same_results
 
@@ -176,6 +176,6 @@ def test_bad_engines_are_refused_before_anything_is_done(
 def test_a_scheduler_that_does_not_answer_is_named(
     small_spec: StudySpec, fresh_out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("undertow.studies.executors.dask.CONNECTING", 1)
+    monkeypatch.setattr("undertow.studies.done.executors.dask.CONNECTING", 1)
     with pytest.raises(Unavailable, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
         study(small_spec, out=fresh_out, cluster="tcp://127.0.0.1:9")

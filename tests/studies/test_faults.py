@@ -23,9 +23,9 @@ from undertow.errors import Unavailable
 from undertow.progress import Advance
 from undertow.store import BENIGN, Cell, Run, create_run, open_run
 from undertow.studies import run as running
-from undertow.studies.executors.processes import Processes
+from undertow.studies.asked.spec import StudySpec
+from undertow.studies.done.executors.processes import Processes
 from undertow.studies.run import study
-from undertow.studies.spec import StudySpec
 from undertow.testing.runs import same_results
 
 BENIGN_DIGITS = Cell("digits_cnn", BENIGN)

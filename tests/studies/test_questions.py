@@ -14,11 +14,11 @@ import xarray as xr
 from undertow.axes import PROFILES
 from undertow.errors import BadInput
 from undertow.store import BENIGN, Cell, Claim
-from undertow.studies.plan import NOISE, cells_of
-from undertow.studies.questions import QUESTIONS
-from undertow.studies.questions.q5 import NEGLIGIBLE
-from undertow.studies.results import Results
-from undertow.studies.spec import StudySpec
+from undertow.studies.answered.questions import QUESTIONS
+from undertow.studies.answered.questions.q5 import NEGLIGIBLE
+from undertow.studies.answered.results import Results
+from undertow.studies.asked.plan import NOISE, cells_of
+from undertow.studies.asked.spec import StudySpec
 
 N, TAPS = 200, 6
 TRIO = ("good_init", "deep_conv", "vgg_like")

@@ -12,12 +12,12 @@ import undertow as ut
 from undertow.axes import PROFILES
 from undertow.errors import BadInput, Foreign
 from undertow.store import BENIGN, Cell, Run
-from undertow.studies.cell import Filled
-from undertow.studies.plan import Unit, cells_of
-from undertow.studies.results import Results
+from undertow.studies.answered.results import Results
+from undertow.studies.asked.plan import Unit, cells_of
+from undertow.studies.asked.spec import StudySpec
+from undertow.studies.done.cell import Filled
+from undertow.studies.done.workshop import Workshop
 from undertow.studies.run import study
-from undertow.studies.spec import StudySpec
-from undertow.studies.workshop import Workshop
 from undertow.testing.runs import same_results
 
 JSMA = Cell("digits_cnn", "jsma")

@@ -8,8 +8,8 @@ import pytest
 
 from undertow.errors import BadInput, UndertowError, UnknownName
 from undertow.store import BENIGN, Cell
-from undertow.studies.plan import NOISE, cells_of, exemplar_units, units
-from undertow.studies.spec import StudySpec, example, load_spec, presets
+from undertow.studies.asked.plan import NOISE, cells_of, exemplar_units, units
+from undertow.studies.asked.spec import StudySpec, example, load_spec, presets
 
 
 def _load(tmp_path: Path, text: str) -> StudySpec:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from undertow.store import Cell
+from undertow.studies.asked.spec import StudySpec
 from undertow.studies.run import study
-from undertow.studies.spec import StudySpec
 
 
 def test_matched_attacks_reach_the_distance_on_the_study_inputs(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from undertow.attacks import IGSM, JSMA, Record, make
-from undertow.attacks.craft import craft
+from undertow.attacks.driver.craft import craft
 from undertow.errors import BadInput
 from undertow.viewer.attacking import attack_live, watched
 from undertow.viewer.form import attacks, chosen_settings, declared

@@ -13,25 +13,25 @@ from undertow.registry import Registry
 
 if TYPE_CHECKING:
     from undertow.attacks.adapters import listen as listen
-    from undertow.attacks.craft import draws_for as draws_for
     from undertow.attacks.cw import CW as CW
     from undertow.attacks.cw_l0 import CWL0 as CWL0
     from undertow.attacks.cw_linf import CWLinf as CWLinf
     from undertow.attacks.deepfool import DeepFool as DeepFool
-    from undertow.attacks.disk import open_trajectory as open_trajectory
+    from undertow.attacks.driver.craft import draws_for as draws_for
+    from undertow.attacks.driver.disk import open_trajectory as open_trajectory
+    from undertow.attacks.driver.match import Matched as Matched
+    from undertow.attacks.driver.match import match as match_strength
+    from undertow.attacks.driver.record import Record as Record
     from undertow.attacks.ensemble import Ensemble as Ensemble
     from undertow.attacks.fgsm import FGSM as FGSM
     from undertow.attacks.igsm import IGSM as IGSM
     from undertow.attacks.jsma import JSMA as JSMA
-    from undertow.attacks.match import Matched as Matched
-    from undertow.attacks.match import match as match_strength
     from undertow.attacks.noise import Noise as Noise
+    from undertow.attacks.parts.settings import make as make
+    from undertow.attacks.parts.settings import settings_of as settings_of
+    from undertow.attacks.parts.wrappers import BPDA as BPDA
+    from undertow.attacks.parts.wrappers import Expectation as Expectation
     from undertow.attacks.pgd import PGD as PGD
-    from undertow.attacks.record import Record as Record
-    from undertow.attacks.settings import make as make
-    from undertow.attacks.settings import settings_of as settings_of
-    from undertow.attacks.wrappers import BPDA as BPDA
-    from undertow.attacks.wrappers import Expectation as Expectation
     from undertow.types import Attack
 
 ATTACKS: Final[Registry[type[Attack]]] = Registry("attack")
@@ -55,11 +55,12 @@ ATTACKS.add(
 ATTACKS.add("noise", "undertow.attacks.noise:Noise", "control: random noise of a given norm")
 
 _PUBLIC: Final = {
-    "BPDA": "wrappers", "CW": "cw", "CWL0": "cw_l0", "CWLinf": "cw_linf", "DeepFool": "deepfool",
-    "Ensemble": "ensemble", "Expectation": "wrappers", "FGSM": "fgsm", "IGSM": "igsm",
-    "JSMA": "jsma", "Matched": "match", "Noise": "noise", "PGD": "pgd", "Record": "record",
-    "draws_for": "craft", "listen": "adapters", "make": "settings", "match_strength": "match:match",
-    "open_trajectory": "disk", "settings_of": "settings",
+    "BPDA": "parts.wrappers", "CW": "cw", "CWL0": "cw_l0", "CWLinf": "cw_linf",
+    "DeepFool": "deepfool", "Ensemble": "ensemble", "Expectation": "parts.wrappers",
+    "FGSM": "fgsm", "IGSM": "igsm", "JSMA": "jsma", "Matched": "driver.match", "Noise": "noise",
+    "PGD": "pgd", "Record": "driver.record", "draws_for": "driver.craft", "listen": "adapters",
+    "make": "parts.settings", "match_strength": "driver.match:match",
+    "open_trajectory": "driver.disk", "settings_of": "parts.settings",
 }  # fmt: skip
 
 __all__ = [

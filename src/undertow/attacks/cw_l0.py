@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from undertow.attacks.losses import margin
-from undertow.attacks.settings import check, count, number
-from undertow.attacks.tanh_space import TanhSpace
+from undertow.attacks.parts.losses import margin
+from undertow.attacks.parts.settings import check, count, number
+from undertow.attacks.parts.tanh_space import TanhSpace
 from undertow.types import Draws, Goal, Images, Iterate, Iterates, Keep, Norm, Oracle
 
 __all__ = ["CWL0"]

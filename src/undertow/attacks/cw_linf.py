@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import torch
 
-from undertow.attacks.losses import margin
-from undertow.attacks.settings import check, count, number
-from undertow.attacks.tanh_space import TanhSpace
+from undertow.attacks.parts.losses import margin
+from undertow.attacks.parts.settings import check, count, number
+from undertow.attacks.parts.tanh_space import TanhSpace
 from undertow.types import Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
 __all__ = ["CWLinf"]

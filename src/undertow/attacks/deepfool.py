@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from undertow.attacks.settings import check, count, number
+from undertow.attacks.parts.settings import check, count, number
 from undertow.types import Draws, Goal, Images, Iterate, Iterates, Logits, Norm, Oracle
 
 __all__ = ["DeepFool"]

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import torch
 
+from undertow.attacks.driver.members import Combine, MembersOracle
 from undertow.attacks.igsm import IGSM
-from undertow.attacks.losses import goal_entropy
-from undertow.attacks.members import Combine, MembersOracle
-from undertow.attacks.settings import check
+from undertow.attacks.parts.losses import goal_entropy
+from undertow.attacks.parts.settings import check
 from undertow.errors import BadInput
 from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 

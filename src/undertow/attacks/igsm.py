@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from undertow.attacks.balls import linf_project
-from undertow.attacks.losses import goal_entropy
-from undertow.attacks.rows import kept, size
-from undertow.attacks.settings import check, count, number
+from undertow.attacks.parts.balls import linf_project
+from undertow.attacks.parts.losses import goal_entropy
+from undertow.attacks.parts.rows import kept, size
+from undertow.attacks.parts.settings import check, count, number
 from undertow.types import Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
 __all__ = ["IGSM"]

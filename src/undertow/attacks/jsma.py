@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from undertow.attacks.saliency import Direction, best_gradients, best_pairs
-from undertow.attacks.settings import check, choice, flag, number
+from undertow.attacks.parts.saliency import Direction, best_gradients, best_pairs
+from undertow.attacks.parts.settings import check, choice, flag, number
 from undertow.errors import BadInput
 from undertow.types import Draws, Goal, Images, Iterate, Iterates, Keep, Logits, Norm, Oracle
 

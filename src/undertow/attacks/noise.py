@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.attacks.balls import distance
-from undertow.attacks.settings import check
+from undertow.attacks.parts.balls import distance
+from undertow.attacks.parts.settings import check
 from undertow.errors import BadInput
 from undertow.types import Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 

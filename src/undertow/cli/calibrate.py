@@ -49,7 +49,7 @@ def calibrate(
     rows = [asdict(r) for r in records]
     rates = []
     if "aa" in chosen:
-        from undertow.studies.aa import false_positives
+        from undertow.measuring.aa import false_positives
 
         rates = [asdict(rate) for rate in false_positives(seed=seed, progress=progress)]
     if figure is not None:

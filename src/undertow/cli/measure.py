@@ -24,8 +24,8 @@ def measure(
 ) -> None:
     """Measure the information profiles of benign inputs and print their means, tap by tap."""
     from undertow.progress import terminal
+    from undertow.studies.asked.spec import DataSpec, StudySpec
     from undertow.studies.run import study
-    from undertow.studies.spec import DataSpec, StudySpec
 
     name = f"measure-{model.replace('/', '-').replace(':', '-')}"
     spec = StudySpec(

@@ -43,9 +43,9 @@ def plane(
     """
     from undertow.data import load_data
     from undertow.errors import UnknownName
+    from undertow.measuring.population import Method, information_plane
     from undertow.models import load_model
     from undertow.progress import terminal
-    from undertow.studies.population import Method, information_plane
 
     progress = terminal(quiet=quiet)
     if method not in get_args(Method):
@@ -58,7 +58,7 @@ def plane(
     cells = {"benign": x}
     for name in attack or ():
         from undertow.attacks import make
-        from undertow.attacks.craft import craft
+        from undertow.attacks.driver.craft import craft
 
         cells[name] = craft(make(name), network, x, y, seed=seed, progress=progress).end
     found = information_plane(

@@ -207,7 +207,7 @@ def _answered(run: Run) -> Run:
 
     from undertow.errors import BadInput
     from undertow.store import create_run, open_run
-    from undertow.studies.conclude import conclude
+    from undertow.studies.answered.conclude import conclude
 
     try:
         answers = conclude(run)

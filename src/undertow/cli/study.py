@@ -36,7 +36,7 @@ def study(
     from undertow.errors import BadInput
     from undertow.progress import terminal
     from undertow.prose import prose
-    from undertow.studies.spec import example, presets
+    from undertow.studies.asked.spec import example, presets
 
     if init:
         print(example(), end="")

@@ -26,7 +26,7 @@ def population_plane(found: xr.Dataset, *, model: str = "the model") -> FigureDa
     Left: the plane, one point a layer. Middle and right: the same two numbers over depth.
 
     Args:
-        found: what :func:`undertow.studies.population.information_plane` gives: (cell, tap), by
+        found: what :func:`undertow.measuring.population.information_plane` gives: (cell, tap), by
             ``binned`` or ``kernel``.
         model: its name, for the title.
 
@@ -38,7 +38,7 @@ def population_plane(found: xr.Dataset, *, model: str = "the model") -> FigureDa
     if absent or "caveats" not in found.attrs:
         raise BadInput(
             f"not a population plane: {', '.join(absent) or 'caveats'} missing; "
-            "undertow.studies.population.information_plane makes one"
+            "undertow.measuring.population.information_plane makes one"
         )
     keys = benign_first([str(c) for c in found["cell"].values])
     depth, taps = found["depth"].values, tuple(map(str, found["tap"].values))

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from undertow.information.layout import block_means
+from undertow.information.backend.numba.layout import block_means
 
 __all__ = ["Grid", "area_weights", "coarser", "pooled"]
 

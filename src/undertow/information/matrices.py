@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from undertow.errors import BadInput
+from undertow.information.backend.numba.layout import moments, plain
 from undertow.information.grids import Grid, coarser, pooled
-from undertow.information.layout import moments, plain
 from undertow.information.nulls import Null, mismatch
 from undertow.types import Draws, Estimator
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 from undertow.errors import BadInput
-from undertow.information.correlations import products
+from undertow.information.backend.numba.correlations import products
 from undertow.types import Labels
 
 __all__ = [

@@ -21,17 +21,17 @@ from undertow.errors import BadInput, Unavailable
 from undertow.models import check_output, load_model
 from undertow.progress import SILENT, Progress
 from undertow.store import BENIGN, Cell, Run, RunWriter, create_run, open_run, template
-from undertow.studies.conclude import conclude
-from undertow.studies.executors import Executor, Job, Outcome, Task
-from undertow.studies.executors.dask import Dask
-from undertow.studies.executors.in_process import InProcess
-from undertow.studies.executors.processes import Processes
-from undertow.studies.executors.work import accept, job_of
-from undertow.studies.manifest import manifest_of
-from undertow.studies.plan import Unit, cells_of, exemplar_units, shards_of, units
-from undertow.studies.probe import select
-from undertow.studies.spec import StudySpec, load_spec
-from undertow.studies.workshop import Workshop
+from undertow.studies.answered.conclude import conclude
+from undertow.studies.asked.plan import Unit, cells_of, exemplar_units, shards_of, units
+from undertow.studies.asked.spec import StudySpec, load_spec
+from undertow.studies.done.executors import Executor, Job, Outcome, Task
+from undertow.studies.done.executors.dask import Dask
+from undertow.studies.done.executors.in_process import InProcess
+from undertow.studies.done.executors.processes import Processes
+from undertow.studies.done.executors.work import accept, job_of
+from undertow.studies.done.manifest import manifest_of
+from undertow.studies.done.probe import select
+from undertow.studies.done.workshop import Workshop
 
 __all__ = ["study"]
 

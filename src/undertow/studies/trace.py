@@ -8,8 +8,8 @@ from undertow.data import load_data
 from undertow.errors import BadInput
 from undertow.progress import SILENT, Progress
 from undertow.store import Run
+from undertow.studies.asked.spec import AttackSpec, DataSpec, StudySpec
 from undertow.studies.run import study
-from undertow.studies.spec import AttackSpec, DataSpec, StudySpec
 
 __all__ = ["trace"]
 

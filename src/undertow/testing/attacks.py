@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from undertow.attacks import ATTACKS, draws_for
-from undertow.attacks.balls import distance
-from undertow.attacks.craft import Record, Target, craft
+from undertow.attacks.driver.craft import Record, Target, craft
+from undertow.attacks.parts.balls import distance
 from undertow.types import (
     Attack,
     Draws,
@@ -290,8 +290,8 @@ class _Dropping:
 
 def dropped_rows_stay_away(case: Case) -> None:
     """An attack goes on with exactly the rows that it is told to keep, goals and all."""
-    from undertow.attacks.inputs import as_images, targets
-    from undertow.attacks.open import open_oracle
+    from undertow.attacks.driver.inputs import as_images, targets
+    from undertow.attacks.driver.open import open_oracle
 
     x = as_images(case.x)
     oracle = open_oracle(case.attack, (case.model,), x)

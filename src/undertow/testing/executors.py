@@ -14,11 +14,11 @@ from undertow.data import load_data
 from undertow.errors import UndertowError
 from undertow.models import fingerprint, load_model
 from undertow.store import Cell
-from undertow.studies.executors import Executor, Job, Outcome, Task
-from undertow.studies.executors.work import attempt, forget, job_of
-from undertow.studies.plan import Unit, units
-from undertow.studies.spec import StudySpec
-from undertow.studies.workshop import Workshop
+from undertow.studies.asked.plan import Unit, units
+from undertow.studies.asked.spec import StudySpec
+from undertow.studies.done.executors import Executor, Job, Outcome, Task
+from undertow.studies.done.executors.work import attempt, forget, job_of
+from undertow.studies.done.workshop import Workshop
 
 __all__ = ["CONTRACT", "job", "tasks_of"]
 

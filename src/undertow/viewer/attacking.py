@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from undertow.attacks import Record, draws_for, make
-from undertow.attacks.craft import Target, craft
+from undertow.attacks.driver.craft import Target, craft
 from undertow.axes import PROFILES
 from undertow.data import load_data
 from undertow.errors import UndertowError
 from undertow.information.profiles import overall_difference
+from undertow.measuring.measure import measure
+from undertow.measuring.readers_cache import readers_for
 from undertow.models.outputs import logits_in
 from undertow.store import BENIGN, Cell
-from undertow.studies.measure import measure
-from undertow.studies.readers_cache import readers_for
 from undertow.taps import choose
 from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Keep, Oracle, Trajectory
 from undertow.viewer.jobs import Job, Stopped

@@ -140,7 +140,7 @@ def _check_weights(source: Source, cell: Cell, model: Any) -> None:
 
 def _measured(model: Any, x: Any, taps: Any, name: str) -> dict[str, NDArray[Any]]:
     """S (row, channel, map) and T (row, map, class) of one tap; nothing where there are none."""
-    from undertow.studies.measure import measure
+    from undertow.measuring.measure import measure
 
     try:
         found = measure(model, x, taps=taps, keep_matrices=(0, 1))

@@ -75,7 +75,7 @@ def values(data: xr.Dataset, name: str) -> NDArray[Any]:
 
 def curve_of(rows: Array, depth: Array) -> Curve | None:
     """The aggregate of some inputs over depth; without a band where there are too few of them."""
-    from undertow.studies.bands import aggregate
+    from undertow.statistics.bands import aggregate
 
     fit = np.isfinite(rows).all(axis=0) & np.isfinite(depth)
     rows, depth = rows[:, fit], depth[fit]

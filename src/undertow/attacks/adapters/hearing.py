@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.attacks.adapters.owners import owners
-from undertow.attacks.record import Record
+from undertow.attacks.driver.record import Record
 from undertow.errors import BadInput
 from undertow.types import Goal, Images, Logits
 

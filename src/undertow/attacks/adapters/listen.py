@@ -10,10 +10,17 @@ from torch import Tensor, nn
 
 from undertow.attacks.adapters.hearing import Listener
 from undertow.attacks.adapters.libraries import runner_of
-from undertow.attacks.balls import distance
-from undertow.attacks.inputs import Target, as_images, as_labels, as_models, check_target, targets
-from undertow.attacks.oracle import frozen
-from undertow.attacks.record import Record
+from undertow.attacks.driver.inputs import (
+    Target,
+    as_images,
+    as_labels,
+    as_models,
+    check_target,
+    targets,
+)
+from undertow.attacks.driver.oracle import frozen
+from undertow.attacks.driver.record import Record
+from undertow.attacks.parts.balls import distance
 from undertow.errors import BadInput
 from undertow.models.outputs import logits_in
 from undertow.progress import SILENT, Progress

@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from undertow.errors import BadInput
+from undertow.information.backend.numba.histograms import equal_widths, plane_bits, planes
+from undertow.information.backend.numba.ranking import look_up
+from undertow.information.backend.numba.tallies import Packed, tallies, tally_bits
 from undertow.information.codes import broadcast, rows_of, torch_ranks, unfit
-from undertow.information.histograms import equal_widths, plane_bits, planes
-from undertow.information.ranking import look_up
-from undertow.information.tallies import Packed, tallies, tally_bits
 
 __all__ = ["BinCodes", "Binned", "BinnedWidth", "sensible_bins"]
 

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 from scipy.special import digamma, ndtri
 from torch import Tensor
 
+from undertow.information.backend.numba.correlations import copula_bits, standardised
 from undertow.information.codes import broadcast, rows_of, torch_ranks, unfit
-from undertow.information.correlations import copula_bits, standardised
 
 __all__ = ["CopulaCodes", "GaussianCopula"]
 

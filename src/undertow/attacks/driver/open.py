@@ -1,0 +1,76 @@
+"""Models made ready to be asked: how many classes, and in which layout they like images best."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from undertow.attacks.driver.members import Combine, MembersOracle
+from undertow.attacks.driver.oracle import ModelOracle
+from undertow.errors import BadInput
+from undertow.models.devices import out_of_memory
+from undertow.models.outputs import logits_in
+from undertow.types import Attack, Images
+
+__all__ = ["open_oracle"]
+
+
+def open_oracle(
+    attack: Attack, models: tuple[nn.Module, ...], x: Images
+) -> ModelOracle | MembersOracle:
+    """The models as one oracle. Each is asked about one image, uncounted, what it is like.
+
+    Raises:
+        BadInput: for a model that cannot take these images, or gives no logits for them.
+    """
+    classes = {_classes(m, x[:1]) for m in models}
+    if len(classes) > 1:
+        raise BadInput(f"the models have different numbers of classes: {sorted(classes)}")
+    last = all(_takes_channels_last(m, x[:1]) for m in models)
+    if len(models) > 1 or hasattr(attack, "combine"):
+        of: Any = attack
+        weights, combine = (
+            getattr(of, "weights", None),
+            cast(Combine, getattr(of, "combine", "loss")),
+        )
+        return MembersOracle(models, classes.pop(), weights, combine, last)
+    return ModelOracle(models[0], classes.pop(), channels_last=last)
+
+
+def _weight(model: nn.Module, one: Images) -> Tensor:
+    return next((p for p in model.parameters() if p.is_floating_point()), one)
+
+
+def _classes(model: nn.Module, one: Images) -> int:
+    try:
+        with torch.no_grad():
+            logits = logits_in(model(one.to(_weight(model, one))))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        if out_of_memory(error):
+            raise
+        why = " ".join(str(error).split())[:200]
+        shape = tuple(one.shape)
+        raise BadInput(f"the model cannot take images of shape {shape}: {why}") from error
+    fits = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == 1
+    if not fits or logits.shape[1] < 2:
+        got = (
+            f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        )
+        raise BadInput(f"the model gives {got} for one image; it must be (1, M) with M > 1 logits")
+    return int(logits.shape[1])
+
+
+def _takes_channels_last(model: nn.Module, one: Images) -> bool:
+    """Whether a CPU model with convolutions works as well on images with channels innermost."""
+    weight = _weight(model, one)
+    if weight.device.type != "cpu" or not any(p.ndim == 4 for p in model.parameters()):
+        return False
+    image = one.to(weight)
+    try:
+        with torch.no_grad():
+            there = logits_in(model(image.contiguous(memory_format=torch.channels_last)))
+            return bool(torch.allclose(logits_in(model(image)), there, rtol=1e-2, atol=1e-3))
+    except RuntimeError:  # a view that such images do not allow
+        return False

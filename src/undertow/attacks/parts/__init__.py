@@ -1,0 +1,1 @@
+"""What attacks share: balls, losses, saliency, changes of variable, settings."""

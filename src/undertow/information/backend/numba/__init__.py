@@ -1,0 +1,1 @@
+"""Compiled kernels for the processor, on contiguous arrays."""

@@ -1,0 +1,98 @@
+"""The definitions behind every measured number, written into the results themselves."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import xarray as xr
+
+from undertow.measuring.meter import Meter
+from undertow.types import Trajectory
+
+__all__ = ["CAVEAT", "DEFINITIONS", "attributes", "describe"]
+
+CAVEAT: Final = (
+    "Spatial mutual information is a statement about one input: its samples are the positions of "
+    "that input's feature maps. It is not Shannon's I(X;T) over a population of inputs."
+)
+
+DEFINITIONS: Final = {
+    "source_mi": "S[i,j] = I(X_i; t_j) over the positions of the tap's grid, the input channel "
+    "area-averaged to it",
+    "target_mi": "T[j,m] = I(t_j; E_m) on the coarser of the two grids, E_m = sum_j t_j dy_m/dt_j "
+    "at the last spatial tap",
+    "net": "raw minus null; never clipped at zero",
+    "iip": "mean over maps j of s_j, s_j = mean over channels i of S_net[i,j]",
+    "oip": "mean over maps j of t_j, t_j = mean over classes m of T_net[j,m]",
+    "ioc": "Pearson correlation over maps j of s_j and t_j",
+    "class_information": "log2 q(m | t(x)) - log2 p(m), q a linear reader of the tap's maps pooled "
+    "to 2 x 2, calibrated, mixed with the prior at weight 0.001",
+    "takeover": "first tap from which the rival class holds more bits than the true class for good",
+    "difference": "Euclidean distance over taps and profiles from the benign iterate, each in "
+    "benign standard deviations",
+}
+
+_WORDS: Final = {
+    "iip": ("bit", "input information profile"),
+    "oip": ("bit", "output information profile"),
+    "ioc": ("correlation", "input-output coupling"),
+    "logits": ("1", "logits"),
+    "predicted": ("class", "the model's answer"),
+    "label": ("class", "true class"),
+    "rival": ("class", "the wrong class compared with the true one"),
+    "class_information": ("bit", "class information"),
+    "takeover": ("tap", "takeover tap; -1 where none"),
+    "takeover_depth": ("1", "depth of the takeover tap; NaN where none"),
+    "takeover_step": ("step", "first step from which there is a takeover tap for good; -1 if none"),
+    "difference": ("benign s.d.", "overall difference from the benign iterate"),
+    "S": ("bit", "source MI"),
+    "T": ("bit", "target MI"),
+    "depth": ("1", "share of the network's multiply-adds, 0 input, 1 output"),
+    "macs": ("multiply-add", "multiply-adds of one input up to and including the tap"),
+    "maps": ("1", "number of maps"),
+    "spatial": ("1", "whether the tap has positions to take as samples"),
+}
+
+_PARTS: Final = {
+    "raw": "as estimated",
+    "null": "the null",
+    "null_std": "standard deviation over the null's replacements",
+    "net": "net of the null",
+}
+
+
+def describe(dataset: xr.Dataset) -> xr.Dataset:
+    """The same dataset, each variable with its unit and what it is."""
+    for name in (*dataset.data_vars, *dataset.coords):
+        base, _, part = str(name).partition("_")
+        known = _WORDS.get(str(name)) or _WORDS.get(base)
+        if known is None:
+            continue
+        unit, words = known
+        if base in ("iip", "oip", "ioc", "S", "T"):
+            words += f", {_PARTS[part or 'net']}"
+        elif base == "difference" and part:
+            words += f", its share in {part.upper()}"
+        dataset[name].attrs.update(units=unit, long_name=words)
+    return dataset
+
+
+def attributes(meter: Meter, trajectory: Trajectory | None) -> dict[str, Any]:
+    """What was used: definitions, estimator, null, evidence tap, attack."""
+    last = [tap.name for tap in meter.taps if tap.spatial][-1]
+    found: dict[str, Any] = {
+        "estimator": repr(meter.estimator),
+        "null": meter.null_name,
+        "references": meter.count,
+        "evidence_tap": last,
+        "caveat": CAVEAT,
+        "missing": "profiles are NaN at taps without spatial extent: they have none there",
+        **{f"definition_{name}": text for name, text in DEFINITIONS.items()},
+    }
+    if trajectory is not None:
+        found |= {
+            "attack": trajectory.attack,
+            "settings": repr(dict(trajectory.settings)),
+            "origin": trajectory.origin,
+        }
+    return found

@@ -1,0 +1,1 @@
+"""Statistics of profiles, on plain arrays: effects, intervals, bands."""

@@ -1,0 +1,1 @@
+"""What a study answers: stored results, questions and their verdicts."""

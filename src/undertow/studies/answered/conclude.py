@@ -1,0 +1,251 @@
+"""From stored results to answers: questions, aggregated IPs, effects and tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from undertow.axes import PROFILES
+from undertow.errors import BadInput
+from undertow.seeds import derive
+from undertow.statistics.bands import aggregate
+from undertow.statistics.effects import compare, proportion
+from undertow.store import (
+    BENIGN,
+    Answers,
+    Cell,
+    Curve,
+    Effect,
+    Question,
+    Run,
+    Table,
+    Transfer,
+    curve_key,
+)
+from undertow.studies.answered import questions
+from undertow.studies.answered.results import Results
+from undertow.studies.asked.plan import NOISE, TOGETHER
+
+__all__ = ["CAVEATS", "conclude"]
+
+CAVEATS = (
+    "IPs here are statements about one input: how far, across the positions of this image, a map's "
+    "activation is told by the input's intensity or by a class's evidence. They are not Shannon's "
+    "I(X;T) over a population.",
+    "Where the strongest tap is named, its effect is the largest of several and so a little "
+    "optimistic, and its interval is that tap's own; significance is adjusted over all taps.",
+    "The Gaussian copula sees monotone dependence only, and is no lower bound where maps share "
+    "zeros: two maps that are zero at the same 90 % of positions and independent elsewhere hold "
+    "0.47 bit and read 1.76 (`undertow calibrate`). So a verdict must hold under the binned "
+    "estimator too, or it is called inconclusive.",
+)
+
+
+def conclude(run: Run) -> Answers:
+    """Answer every question of a run from what it stores; says what is missing otherwise."""
+    results = Results(run)
+    return Answers.of(
+        questions=tuple(_ask(name, results) for name in results.spec.questions),
+        aggregates={model: _curves(results, model) for model in results.spec.models},
+        effects={model: _effects(results, model) for model in results.spec.models},
+        transfers=_transfers(results),
+        tables=(*_attack_tables(results), *_tap_tables(results)),
+        caveats=CAVEATS,
+    )
+
+
+def _rng(results: Results, *words: str) -> np.random.Generator:
+    return np.random.default_rng(derive(results.spec.seed, "answers", *words))
+
+
+def _ask(name: str, results: Results) -> Question:
+    question = questions.QUESTIONS[name]
+    needed = question.cells(results.spec)
+    lacking = [cell.name for cell in needed if not results.complete(cell)]
+    if lacking:
+        text = f"these cells are not finished: {', '.join(lacking)}"
+        return Question(id=question.id, question=question.words, missing=text)
+    try:
+        claims = question.claims(results, _rng(results, name))
+    except BadInput as problem:
+        return Question(id=question.id, question=question.words, missing=str(problem))
+    return Question(id=question.id, question=question.words, claims=claims)
+
+
+def _shown(results: Results, model: str) -> list[tuple[str, Cell, np.ndarray]]:
+    """Key, cell and inputs of every curve of a model.
+
+    Adversarial inputs are those that succeed on what they were aimed at, then those that do not,
+    and by whether they fool a model that they were not aimed at.
+    """
+    out = []
+    for cell in results.run.cells:
+        if cell.model != model or not _readable(results, cell):
+            continue
+        everything = np.ones(results.spec.data.inputs, dtype=bool)
+        made = everything if cell.benign else results.success(cell)
+        subsets: dict[str | None, np.ndarray] = {None: made}
+        if cell.source is not None and cell.control_of is None:
+            fooled = results.fooled(cell)
+            subsets |= {"transferable": made & fooled, "non-transferable": made & ~fooled}
+        elif cell.control_of is None and not made.all():
+            subsets |= {"failed": ~made, "all": everything}
+        for subset, rows in subsets.items():
+            if rows.sum() >= 2:
+                out.append((curve_key(cell.attack, cell.source, subset), cell, rows))
+    return out
+
+
+def _readable(results: Results, cell: Cell) -> bool:
+    """Whether a cell is finished, its benign inputs, and where its attack's success is told."""
+    benign = Cell(cell.model, BENIGN)
+    if cell.benign or not results.complete(benign):
+        return cell.benign and results.complete(cell)
+    attack = cell.control_of or cell.attack
+    return results.complete(cell, *(Cell(model, attack) for model in results.aimed(cell)))
+
+
+def _curves(results: Results, model: str) -> dict[str, dict[str, Curve]]:
+    curves = {}
+    for key, cell, rows in _shown(results, model):
+        depth = results.depth(model)
+        bands = {p: aggregate(results.profile(cell, p)[rows], depth) for p in PROFILES}
+        curves[key] = {
+            profile: Curve(
+                **{
+                    name: tuple(getattr(band, name).tolist())
+                    for name in ("depth", "mean", "low", "high", "tap_depth", "tap_mean", "tap_sem")
+                },
+                n=band.n,
+            )
+            for profile, band in bands.items()
+        }
+    return curves
+
+
+def _effects(results: Results, model: str) -> dict[str, dict[str, Effect]]:
+    effects = {}
+    benign = Cell(model, BENIGN)
+    for key, cell, rows in _shown(results, model):
+        if cell.benign:
+            continue
+        effects[key] = {
+            p: _effect(
+                results,
+                model,
+                results.profile(cell, p)[rows],
+                results.profile(benign, p)[rows],
+                key,
+            )
+            for p in PROFILES
+        }
+    return effects
+
+
+def _effect(results: Results, model: str, a: np.ndarray, b: np.ndarray, key: str) -> Effect:
+    found = compare(a, b, rng=_rng(results, "effect", model, key))
+    return Effect(
+        tap=results.taps(model),
+        depth=tuple(results.depth(model).tolist()),
+        d_z=tuple(found.d_z.tolist()),
+        low=tuple(found.d_low.tolist()),
+        high=tuple(found.d_high.tolist()),
+        p_adjusted=tuple(found.p.tolist()),
+        n=found.n,
+    )
+
+
+def _transfers(results: Results) -> tuple[Transfer, ...]:
+    """How often inputs made on one model fool another, an attack or its control a matrix."""
+    out = []
+    for attack in results.spec.attacks:
+        if not attack.read_by:
+            continue
+        for name in (attack.id, NOISE + attack.id) if attack.control else (attack.id,):
+            cells = [c for c in results.run.cells if c.attack == name and _readable(results, c)]
+            source = tuple(dict.fromkeys(TOGETHER.join(results.aimed(c)) for c in cells))
+            models = tuple(m for m in results.spec.models if any(c.model == m for c in cells))
+            found = {(TOGETHER.join(results.aimed(c)), c.model): _rate(results, c) for c in cells}
+            nothing = (None, None, None, None)
+            columns = [
+                tuple(tuple(found.get((s, m), nothing)[k] for m in models) for s in source)
+                for k in range(4)
+            ]
+            if cells:
+                rate, low, high, n = columns
+                out.append(
+                    Transfer.model_validate(
+                        {"attack": name, "source": source, "model": models, "rate": rate,
+                         "low": low, "high": high, "n": n}
+                    )
+                )  # fmt: skip
+    return tuple(out)
+
+
+def _rate(results: Results, cell: Cell) -> tuple[float, float, float, int]:
+    """The share of inputs that fool the cell's model, of those that fooled their target.
+
+    On the model aimed at, and for noise, of all inputs.
+    """
+    hits = results.fooled(cell)
+    if cell.source is not None and cell.control_of is None:
+        hits = hits[results.success(cell)]
+    found = proportion(int(hits.sum()), len(hits))
+    return found.value, found.low, found.high, len(hits)
+
+
+def _attack_tables(results: Results) -> tuple[Table, ...]:
+    rows: list[tuple[str | int | float | None, ...]] = []
+    for cell in results.run.cells:
+        if cell.benign or not _readable(results, cell):
+            continue
+        found = results.attacks(cell)
+        fooled = found["success"].values.astype(bool)
+        rate = proportion(int(fooled.sum()), len(fooled))
+        chosen = results.success(cell)
+        means = [
+            float(found[name].values[chosen].mean()) if chosen.any() else None
+            for name in ("l0", "l2", "linf", "steps", "forwards")
+        ]
+        rows.append((cell.model, cell.label, len(fooled), rate.value, rate.low, rate.high, *means))
+    table = Table(
+        title="Attacks and their noise controls",
+        columns=(
+            "model", "attack", "inputs", "success rate", "low", "high",
+            "mean L0", "mean L2", "mean L∞", "mean steps", "mean forward calls",
+        ),
+        rows=tuple(rows),
+        caption="Success: the model's answer is not the true class (Wilson's 95 % interval). "
+        "Distances are means over the inputs that the attack succeeded on; L0 counts changed "
+        "components (of 3,072 on CIFAR-10). Noise has the attack's L2 norm on each input.",
+    )  # fmt: skip
+    return (table,) if rows else ()
+
+
+def _tap_tables(results: Results) -> tuple[Table, ...]:
+    tables = []
+    for model in results.spec.models:
+        cell = Cell(model, BENIGN)
+        if not results.complete(cell):
+            continue
+        kinds = ("_raw", "_null", "")
+        columns = [results.profile(cell, p, k).mean(axis=0) for p in ("iip", "oip") for k in kinds]
+        columns.append(results.profile(cell, "ioc").mean(axis=0))
+        rows: tuple[tuple[str | int | float | None, ...], ...] = tuple(
+            (tap, float(depth), *(float(c[i]) for c in columns))
+            for i, (tap, depth) in enumerate(
+                zip(results.taps(model), results.depth(model), strict=True)
+            )
+        )
+        tables.append(
+            Table(
+                title=f"Benign IPs of {model}, tap by tap",
+                columns=(
+                    "tap", "depth", "IIP raw", "IIP null", "IIP net",
+                    "OIP raw", "OIP null", "OIP net", "IOC net",
+                ),
+                rows=rows,
+                caption=f"Means over {results.spec.data.inputs} benign inputs, in bits (IOC: a "
+                f"correlation); {results.spec.estimator}, {results.spec.null} null.",
+            )
+        )  # fmt: skip
+    return tuple(tables)

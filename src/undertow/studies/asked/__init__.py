@@ -1,0 +1,1 @@
+"""What a study is asked: its spec, and the plan that follows from it."""

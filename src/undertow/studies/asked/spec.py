@@ -1,0 +1,317 @@
+"""A study, declared: what is attacked, how it is measured and what is asked.
+
+A spec is plain data (pydantic), written as YAML, checked as a whole before anything runs. Unknown
+keys and impossible values are refused with the line they stand on and what is allowed.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from undertow.errors import BadInput, UnknownName
+
+__all__ = ["AttackSpec", "DataSpec", "StudySpec", "example", "load_spec", "presets"]
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AttackSpec(_Strict):
+    """One attack of a study.
+
+    Args:
+        name: a name from the attack registry.
+        settings: its settings, as its constructor takes them.
+        target: ``untargeted``, ``easiest`` (the wrong class that needs the least perturbation),
+            ``least_likely``, ``second`` or a class number; null for the attack's own rule, which
+            is ``easiest`` where an attack needs a target.
+        match_l2: find the strength at which the mean L2 distance of successful inputs is this.
+        control: whether to add the noise cell of the same L2 norm, input by input.
+        models: those it is aimed at, one after the other (``ensemble``: all of them at once); all
+            models of the study where none is named.
+        read_by: models that read its inputs, too, whichever model these are aimed at.
+        label: what cells and figures call it, where one attack stands twice.
+    """
+
+    name: str
+    settings: dict[str, Any] = {}
+    target: Literal["untargeted", "easiest", "least_likely", "second"] | int | None = None
+    match_l2: Annotated[float, Field(gt=0)] | None = None
+    control: bool = True
+    models: tuple[str, ...] = ()
+    read_by: tuple[str, ...] = ()
+    label: str | None = None
+
+    @property
+    def id(self) -> str:
+        """What cells call it."""
+        return self.label or self.name
+
+    @property
+    def ensemble(self) -> bool:
+        """Whether it is aimed at several models at once."""
+        return self.name == "ensemble"
+
+
+class DataSpec(_Strict):
+    """The inputs of a study.
+
+    Args:
+        name: a data set.
+        split: which part of it.
+        inputs: how many inputs a cell.
+        select: ``correct``: those that every model of the study classifies correctly, as in the
+            paper; ``all``: as they come.
+        first: places in the split whose inputs come first, however they are classified.
+    """
+
+    name: str = "cifar10"
+    split: str = "test"
+    inputs: Count = 100
+    select: Literal["correct", "all"] = "correct"
+    first: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+
+class StudySpec(_Strict):
+    """A whole study.
+
+    Args:
+        name: its name, shown in reports.
+        models: model names, as ``load_model`` takes them.
+        compressed: which of them is a compression of which other: ``{original: compressed}``.
+        attacks: the attacks; each runs on each model, or on those that it names.
+        data: the inputs.
+        taps: names or globs of modules; empty for the automatic choice.
+        estimator: a mutual information estimator.
+        cross_check: a second estimator under which every verdict must hold too; null for none.
+        null: how the null is made.
+        references: how many benign training inputs the mismatch null averages over.
+        readers: how many training inputs the class readers are fitted on; 0 for none.
+        exemplars: how many inputs get every iterate recorded and measured, for the attack named
+            by ``exemplar_attack``.
+        exemplar_attack: the attack whose iterates Q1 follows; the first one by default.
+        exemplar_models: the models on which it is followed; the first it is aimed at by default.
+        follow_only: measure benign inputs and exemplars, but attack no others.
+        matrices: for how many exemplars the S and T matrices are kept.
+        questions: which questions to answer.
+        shard: inputs a shard, the unit of work and of resuming.
+        seed: the one seed from which every draw is derived.
+    """
+
+    name: str
+    models: Annotated[tuple[str, ...], Field(min_length=1)] = ("good_init",)
+    compressed: dict[str, str] = {}
+    attacks: tuple[AttackSpec, ...]
+    data: DataSpec = DataSpec()
+    taps: tuple[str, ...] = ()
+    estimator: str = "gaussian_copula"
+    cross_check: str | None = "binned"
+    null: Literal["mismatch", "shift", "shuffle"] = "mismatch"
+    references: Count = 8
+    readers: Annotated[int, Field(ge=0)] = 2000
+    exemplars: Annotated[int, Field(ge=0)] = 12
+    exemplar_attack: str | None = None
+    exemplar_models: tuple[str, ...] = ()
+    follow_only: bool = False
+    matrices: Annotated[int, Field(ge=0)] = 1
+    questions: tuple[str, ...] = ("q1", "q2")
+    shard: Count = 50
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> StudySpec:
+        ids = [attack.id for attack in self.attacks]
+        twice = sorted({i for i in ids if ids.count(i) > 1})
+        if twice:
+            raise ValueError(f"attacks '{', '.join(twice)}' stand twice; give each its own label")
+        single = [attack.id for attack in self.attacks if not attack.ensemble]
+        if self.exemplar_attack is not None and self.exemplar_attack not in single:
+            raise ValueError(
+                f"exemplar_attack '{self.exemplar_attack}' is not among the attacks on one model "
+                f"(allowed: {', '.join(single)})"
+            )
+        if len(set(self.models)) < len(self.models):
+            raise ValueError("a model stands twice in models")
+        self._check_models()
+        if self.cross_check == self.estimator:
+            raise ValueError(f"cross_check is the estimator itself ('{self.estimator}')")
+        return self
+
+    def _check_models(self) -> None:
+        """Every model that is named somewhere must be among the models."""
+        places = {f"attack '{a.id}', models": a.models for a in self.attacks}
+        places |= {f"attack '{a.id}', read_by": a.read_by for a in self.attacks}
+        places |= {"compressed": (*self.compressed, *self.compressed.values())}
+        places |= {"exemplar_models": self.exemplar_models}
+        for place, named in places.items():
+            if strange := [model for model in named if model not in self.models]:
+                raise ValueError(
+                    f"{place}: '{strange[0]}' is not among the models "
+                    f"(allowed: {', '.join(self.models)})"
+                )
+        for attack in self.attacks:
+            if attack.ensemble and len(self.aims(attack)[0]) < 2:
+                raise ValueError(f"attack '{attack.id}' needs two models or more")
+        if self.traced is not None:
+            aimed = [models[0] for models in self.aims(self.attack(self.traced))]
+            if strange := [model for model in self.exemplar_models if model not in aimed]:
+                raise ValueError(
+                    f"exemplar_models: '{self.traced}' is not aimed at '{strange[0]}' "
+                    f"(allowed: {', '.join(aimed)})"
+                )
+
+    def attack(self, name: str) -> AttackSpec:
+        """The attack that cells call so."""
+        return next(attack for attack in self.attacks if attack.id == name)
+
+    def aims(self, attack: AttackSpec) -> tuple[tuple[str, ...], ...]:
+        """What an attack is aimed at, run by run: the models that are attacked at once."""
+        models = attack.models or self.models
+        return (models,) if attack.ensemble else tuple((model,) for model in models)
+
+    def attacks_on(self, model: str) -> tuple[AttackSpec, ...]:
+        """The attacks that are aimed at this model alone."""
+        return tuple(a for a in self.attacks if (model,) in self.aims(a))
+
+    @property
+    def traced(self) -> str | None:
+        """The attack whose iterates are followed; ``None`` where there is none."""
+        single = [attack.id for attack in self.attacks if not attack.ensemble]
+        return self.exemplar_attack or (single[0] if single else None)
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The models on which iterates are followed."""
+        if self.traced is None:
+            return ()
+        return self.exemplar_models or self.aims(self.attack(self.traced))[0]
+
+    def check_names(self) -> None:
+        """Look every name up in its registry.
+
+        Raises:
+            UnknownName: with the nearest and all allowed names.
+            BadInput: for settings that an attack does not take, or a question that this study
+                cannot answer.
+        """
+        from undertow.attacks import ATTACKS, make
+        from undertow.data import DATASETS
+        from undertow.information import ESTIMATORS
+        from undertow.models import MODELS
+        from undertow.studies.answered.questions import QUESTIONS
+
+        for attack in self.attacks:
+            ATTACKS.entry(attack.name)
+            make(attack.name, **attack.settings)
+        for model in self.models:
+            if ":" not in model.removeprefix("zoo:"):
+                MODELS.entry(model.removeprefix("zoo:"))
+        if not Path(self.data.name).expanduser().exists():
+            DATASETS.entry(self.data.name)
+        for estimator in filter(None, (self.estimator, self.cross_check)):
+            ESTIMATORS.entry(estimator)
+        for question in self.questions:
+            QUESTIONS[question].cells(self)
+
+    def plain(self) -> dict[str, Any]:
+        """The spec as numbers and words, ready for YAML and JSON."""
+        return self.model_dump(mode="json")
+
+
+def presets() -> tuple[str, ...]:
+    """The names of the studies that ship with Undertow."""
+    folder = files("undertow.studies.asked") / "presets"
+    return tuple(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml")))
+
+
+def example() -> str:
+    """A study with a comment on every key, as ``undertow study --init`` prints it."""
+    found = files("undertow.studies.asked") / "presets" / "example.txt"
+    return found.read_text(encoding="utf-8")
+
+
+def load_spec(source: str | Path) -> StudySpec:
+    """A preset by name, or a YAML file by path.
+
+    Raises:
+        UnknownName: for a name that is neither a preset nor a file.
+        BadInput: for YAML that does not parse, unknown keys and impossible values, with the line.
+    """
+    path = Path(source)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as problem:
+            raise BadInput(f"cannot read the study '{source}': {problem.strerror}") from None
+        except UnicodeDecodeError:
+            raise BadInput(f"the study '{source}' is not a UTF-8 text file") from None
+        return _parse(text, str(source))
+    if str(source) not in presets():
+        raise UnknownName("study (a preset or a .yaml file)", source, presets())
+    found = files("undertow.studies.asked") / "presets" / f"{source}.yaml"
+    return _parse(found.read_text(encoding="utf-8"), f"{source}.yaml")
+
+
+def _parse(text: str, where: str) -> StudySpec:
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        mark = getattr(problem, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        reason = getattr(problem, "problem", None) or "not YAML"
+        raise BadInput(f"{where}{line}: {reason}") from None
+    if not isinstance(content, dict):
+        raise BadInput(
+            f"{where}: a study is a mapping of keys to values, got {type(content).__name__}"
+        )
+    # YAML reads the bare key null as no key at all; here it is the name of one.
+    named = {"null" if key is None else str(key): value for key, value in content.items()}
+    try:
+        return StudySpec(**named)
+    except ValidationError as problem:
+        # A misspelt key explains a missing one, so it is named first.
+        errors = sorted(problem.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        raise BadInput(_explain(errors[0], tree, where)) from None
+
+
+def _explain(error: Any, tree: yaml.Node | None, where: str) -> str:
+    """One line for one pydantic error: file, line, key, what is wrong, what is allowed."""
+    location = tuple(part for part in error["loc"] if not str(part).startswith(("literal", "int")))
+    line = _line(tree, location)
+    key = ".".join(str(part) for part in location)
+    reason = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        owner = _owner(location)
+        return str(UnknownName(f"key in {where}, line {line}:", key, owner.model_fields))
+    given = "" if error["type"] in {"missing", "value_error"} else f", got {error['input']!r}"
+    return f"{where}, line {line}: {key + ': ' if key else ''}{reason}{given}"
+
+
+def _owner(location: tuple[Any, ...]) -> type[BaseModel]:
+    owners: dict[str, type[BaseModel]] = {"attacks": AttackSpec, "data": DataSpec}
+    return owners.get(str(location[0]), StudySpec) if len(location) > 1 else StudySpec
+
+
+def _line(node: yaml.Node | None, location: tuple[Any, ...]) -> int:
+    line = node.start_mark.line + 1 if node else 1
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            pair = next((pair for pair in node.value if pair[0].value == str(part)), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

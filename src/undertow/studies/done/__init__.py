@@ -1,0 +1,1 @@
+"""What a study does: units of work, how strong attacks are, and who works."""

@@ -1,0 +1,254 @@
+"""What happens to one unit of work: craft, measure, tabulate. No files, no progress.
+
+This is the one place where attacks, taps and information meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from undertow.attacks import make
+from undertow.attacks.driver.craft import Record, Target, craft
+from undertow.axes import PROFILES
+from undertow.information.profiles import overall_difference
+from undertow.seeds import derive
+from undertow.store import GROUPS, Cell
+from undertow.studies.asked.plan import Unit
+from undertow.studies.done.probe import Probe
+from undertow.types import Attack, Draws, Images, Labels, Trajectory
+
+__all__ = ["Batch", "Filled", "exemplar", "fill"]
+
+Filled: TypeAlias = dict[tuple[str, Cell], xr.Dataset]
+"""What a unit fills: a dataset for each group and cell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """The inputs of one unit.
+
+    Args:
+        index: their places in the data set, (sample,).
+        x: the inputs.
+        y: their true classes.
+        seed: the study's seed.
+    """
+
+    index: NDArray[np.int64]
+    x: Images
+    y: Labels
+    seed: int
+
+    def draws(self, *words: str) -> Draws:
+        """Random numbers of these inputs for one purpose."""
+        seeds = [derive(self.seed, *words, int(i)) for i in self.index]
+        return Draws(torch.tensor(seeds, dtype=torch.int64))
+
+
+def fill(
+    unit: Unit,
+    batch: Batch,
+    probes: Mapping[str, Probe],
+    aimed: Sequence[str],
+    attack: Attack | None,
+    target: Target,
+) -> Filled:
+    """Compute one shard: every group of every cell of the unit.
+
+    Args:
+        unit: what to fill.
+        batch: its inputs.
+        probes: the models that read or are aimed at, by name.
+        aimed: the models that are attacked at once; none for the benign cell.
+        attack: the attack at its strength; ``None`` for the benign cell.
+        target: what the attack aims at; ``None`` for its own rule.
+    """
+    if attack is None:
+        return _tabulate(unit.cells[0], probes[unit.source], batch, batch.x, _benign_facts(batch))
+    models = [probes[name].model for name in aimed]
+    trajectory = craft(
+        attack, models if len(models) > 1 else models[0], batch.x, batch.y, target=target,
+        seed=batch.draws(unit.source, unit.attack), record=Record(every=None),
+    )  # fmt: skip
+    noisy = _noise(batch, models[0], trajectory.end, (unit.source, unit.attack))
+    filled: Filled = {}
+    for cell in unit.cells:
+        control = cell.control_of is not None
+        x = noisy if control else trajectory.end
+        facts = _noise_facts(batch, x) if control else _facts(batch, trajectory)
+        filled |= _tabulate(cell, probes[cell.model], batch, x, facts)
+    return filled
+
+
+def _noise(batch: Batch, model: nn.Module, adversarial: Images, words: Sequence[str]) -> Images:
+    """Random perturbations of the same L2 norms, input by input (the control)."""
+    norms = (adversarial - batch.x).flatten(1).norm(dim=1)
+    draws = batch.draws("noise", *words)
+    noise = make("noise", l2=norms)
+    return craft(noise, model, batch.x, batch.y, seed=draws, record=Record(every=None)).end
+
+
+def _distances(batch: Batch, x: Images) -> dict[str, Tensor]:
+    change = (x - batch.x).flatten(1)
+    return {
+        "l0": (change != 0).sum(dim=1),
+        "l2": change.norm(dim=1),
+        "linf": change.abs().amax(dim=1),
+    }
+
+
+def _benign_facts(batch: Batch) -> dict[str, Tensor]:
+    zero = torch.zeros(len(batch.y), dtype=torch.int64)
+    no = torch.zeros(len(batch.y), dtype=torch.bool)
+    return {
+        "target": zero - 1, "steps": zero, "forwards": zero, "backwards": zero, "stalled": no,
+        **_distances(batch, batch.x),
+    }  # fmt: skip
+
+
+def _noise_facts(batch: Batch, x: Images) -> dict[str, Tensor]:
+    return {**_benign_facts(batch), "steps": torch.ones_like(batch.y), **_distances(batch, x)}
+
+
+def _facts(batch: Batch, t: Trajectory) -> dict[str, Tensor]:
+    return {
+        "target": t.target, "steps": t.steps, "forwards": t.forwards, "backwards": t.backwards,
+        "stalled": t.stalled, **_distances(batch, t.end),
+    }  # fmt: skip
+
+
+def _tabulate(
+    cell: Cell, probe: Probe, batch: Batch, x: Images, facts: Mapping[str, Tensor]
+) -> Filled:
+    """Measure ``x`` on the cell's model and lay the numbers out as the store's groups."""
+    found = probe.measure(x, batch.y, batch.draws("null", cell.model, cell.attack))
+    logits = found["logits"].values
+    predicted = logits.argmax(axis=1).astype(np.int64)
+    label = batch.y.cpu().numpy()
+    columns: dict[str, Any] = {name: _array(value) for name, value in facts.items()}
+    columns |= {
+        "index": batch.index,
+        "label": label,
+        "predicted": predicted,
+        "success": predicted != label,
+    }
+    attacks = xr.Dataset(
+        {name: ("sample", value) for name, value in columns.items()}
+        | {"logits": (("sample", "class"), logits.astype(np.float32))}
+    )
+    filled: Filled = {
+        ("profiles", cell): _of_group("profiles", found),
+        ("attacks", cell): attacks,
+    }
+    if probe.classified:
+        named = found.rename(class_information="bits")
+        filled["class_information", cell] = _of_group("class_information", named)
+    return filled
+
+
+def _array(value: Tensor | NDArray[Any]) -> NDArray[Any]:
+    array = value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def _of_group(group: str, found: xr.Dataset) -> xr.Dataset:
+    """The variables of ``found`` that the store's group knows, without labels along ``sample``."""
+    known = {name for name, variable in GROUPS[group].variables.items() if not variable.ragged}
+    names = [n for n in found.data_vars if str(n).partition("@")[0] in known]
+    return found[names].reset_coords(drop=True)
+
+
+def exemplar(
+    unit: Unit,
+    batch: Batch,
+    probe: Probe,
+    attack: Attack,
+    target: Target,
+    benign_std: Mapping[str, NDArray[Any]],
+    *,
+    matrices: bool,
+) -> dict[Cell, xr.Dataset]:
+    """Follow one input through every iterate, and noise of the same norms beside it.
+
+    Args:
+        unit: the exemplar's unit: the attack's cell, then its control.
+        batch: one input.
+        probe: the model.
+        attack: the attack at its strength.
+        target: what it aims at.
+        benign_std: standard deviation of each profile over benign inputs, (tap,) each.
+        matrices: whether to keep S and T of the benign input and of the last iterate.
+    """
+    trajectory = craft(
+        attack, probe.model, batch.x, batch.y, target=target,
+        seed=batch.draws(unit.source, unit.attack), record=Record(every=1),
+    )  # fmt: skip
+    images, steps = trajectory.images, trajectory.step.cpu().numpy()
+    repeated = Batch(
+        index=np.arange(len(images)), x=batch.x.expand_as(images), y=batch.y.expand(len(images)),
+        seed=derive(batch.seed, "exemplar", int(batch.index[0])),
+    )  # fmt: skip
+    noisy = _noise(repeated, probe.model, images, (unit.source, unit.attack))
+    notes = {f"note_{name}": value for name, value in trajectory.notes.items() if value.ndim == 1}
+    target_class = int(trajectory.target[0])
+    filled = {}
+    for cell, x in zip(unit.cells, (images, noisy), strict=True):
+        control = cell.control_of is not None
+        # An input that the model gets wrong from the start has its benign iterate only.
+        keep = tuple(sorted({0, len(x) - 1})) if matrices else ()
+        found = _along_steps(probe, replace(repeated, x=x), steps, benign_std, keep)
+        found = found.assign({} if control else {n: ("step", _array(v)) for n, v in notes.items()})
+        filled[cell] = found.assign_attrs(
+            label=int(batch.y[0]), target=-1 if control else target_class,
+            success=bool(trajectory.success[0]) and not control,
+        )  # fmt: skip
+    return filled
+
+
+def _along_steps(
+    probe: Probe,
+    batch: Batch,
+    steps: NDArray[np.int64],
+    benign_std: Mapping[str, NDArray[Any]],
+    keep: tuple[int, ...],
+) -> xr.Dataset:
+    """One input's iterates as the store's exemplar; ``keep`` are the rows with matrices."""
+    found = probe.measure(batch.x, batch.y, batch.draws("null"), matrices=keep)
+    parts = {
+        p: overall_difference(found[p].values, found[p].values[:1], benign_std[p]) for p in PROFILES
+    }
+    together = np.linalg.norm(np.stack(list(parts.values())), axis=0)
+    variables: dict[str, Any] = {
+        "images": (("step", "channel", "row", "col"), _array(batch.x)),
+        "difference": ("step", together.astype(np.float32)),
+        "depth": ("tap", found["depth"].values),
+        **{f"difference_{name}": ("step", part.astype(np.float32)) for name, part in parts.items()},
+        **_matrices(found, keep),
+    }
+    coords: dict[str, Any] = {"tap": found["tap"].values, "step": steps}
+    if keep:
+        coords["chosen"] = steps[list(keep)]
+    measured = _of_group("exemplars", found).rename(sample="step")
+    return measured.assign(variables).assign_coords(coords)
+
+
+def _matrices(found: xr.Dataset, keep: tuple[int, ...]) -> dict[str, Any]:
+    """S and T of the kept rows, tap by tap, since taps differ in their number of maps."""
+    out: dict[str, Any] = {}
+    for k, count in enumerate(found["maps"].values if keep else ()):
+        if not found["spatial"].values[k]:
+            continue
+        for part in ("raw", "null"):
+            S = found[f"S_{part}"].values[:, k, :, : int(count)]
+            T = found[f"T_{part}"].values[:, k, : int(count), :]
+            out[f"S_{part}.{k}"] = (("chosen", "channel", f"map.{k}"), S)
+            out[f"T_{part}.{k}"] = (("chosen", f"map.{k}", "class"), T)
+    return out
