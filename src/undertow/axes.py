@@ -1,7 +1,9 @@
-"""The axis vocabulary: one word for one axis, in shapes, labels, columns and figures."""
+"""The vocabulary: one word for one axis, profile or outcome, in shapes, columns and figures."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 CELL: Final = "cell"
@@ -21,3 +23,34 @@ PROFILES: Final = ("iip", "oip", "ioc")
 
 UNITS: Final = {"iip": "bit", "oip": "bit", "ioc": "correlation"}
 """The unit of each profile, as figures and columns print it."""
+
+SUCCEEDED: Final = "succeeded"
+SPENT: Final = "budget spent"
+VANISHED: Final = "gradients vanished"
+STUCK: Final = "nothing left to move"
+
+OUTCOMES: Final = {
+    SUCCEEDED: "",
+    SPENT: "give it more steps or a larger budget before you call the network robust",
+    VANISHED: (
+        "this is not robustness: attack the logits, adapt the attack to the defence, or wrap the "
+        "defence in BPDA"
+    ),
+    STUCK: "allow more components (gamma), both directions, or another attack",
+}
+"""How an attack on an input may end, and what to do about it; results hold the place in this."""
+
+
+def tally_of_outcomes(words: Iterable[str]) -> str:
+    """How many inputs ended how, with the advice for those that failed.
+
+    Args:
+        words: a key of :data:`OUTCOMES` an input.
+    """
+    counts = Counter(words)
+    told = [
+        f"{counts[word]} {word}" + (f" ({advice})" if advice else "")
+        for word, advice in OUTCOMES.items()
+        if counts[word]
+    ]
+    return "; ".join(told)

@@ -6,6 +6,7 @@ trajectory, ``position`` the grid points of a map in row-major order.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -15,9 +16,12 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from undertow.axes import OUTCOMES, VANISHED, tally_of_outcomes
+from undertow.errors import BadInput
+
 __all__ = [
     "Attack", "Draws", "Estimator", "Goal", "Images", "Iterate", "Iterates", "Keep", "Labels",
-    "Logits", "Norm", "Oracle", "Tap", "Trajectory",
+    "Logits", "Norm", "Oracle", "Statistic", "Tap", "Trajectory",
 ]  # fmt: skip
 
 Images: TypeAlias = Float[Tensor, "sample channel height width"]
@@ -106,6 +110,7 @@ class Iterate:
         x: where the rows are now, inside [0, 1].
         logits: the model's answer at ``x`` where the attack has it; else the driver asks.
         finished: rows for which the attack has nothing more to do (``None``: none).
+        stuck: those of them that end before the budget does, with nothing left to move.
         notes: what the step means in the attack's own terms, one value a row
             (``"pixels"``: (sample, 2); ``"constant"``: (sample,); ...).
     """
@@ -114,6 +119,7 @@ class Iterate:
     x: Images
     logits: Logits | None = None
     finished: Keep | None = None
+    stuck: Keep | None = None
     notes: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -143,26 +149,85 @@ class Oracle(Protocol):
         ...
 
 
-@runtime_checkable
-class Attack(Protocol):
+class Attack(ABC):
     """An attack is settings and a generator of iterates that reads like its paper.
 
-    ``norm`` is the distance that it keeps small; ``stops_at_success`` says whether a row is done
-    as soon as its goal is reached (else it goes on to lessen the distance). An attack inside a ball
-    that goes on to raise its loss instead has a true attribute ``spends``.
+    A subclass is a frozen dataclass of settings with a ``name``, a ``norm`` and ``iterates``. All
+    that the driver may ask of it stands here with its default; a subclass states the same member
+    as a class variable, a field or a property. Nothing else is ever looked up, and
+    :func:`undertow.attacks.driver.contract.check_attack` refuses members that look misspelt.
     """
 
-    name: ClassVar[str]
-    norm: ClassVar[Norm]
+    name: ClassVar[str] = ""
+    """Its name in the registry."""
+    strength: ClassVar[str | None] = None
+    """The setting that is searched when magnitudes are matched; ``None``: it has none."""
+
+    @property
+    @abstractmethod
+    def norm(self) -> Norm:
+        """The distance that it keeps small."""
 
     @property
     def stops_at_success(self) -> bool:
-        """Whether a row is done as soon as its goal is reached."""
-        ...
+        """Whether a row is done once its goal is reached, or goes on to lessen its distance."""
+        return True
 
+    @property
+    def spends(self) -> bool:
+        """Whether it goes on to raise its loss inside its ball: then the last success counts."""
+        return False
+
+    @property
+    def confidence(self) -> float:
+        """The lead, in logits, that the answer must have to count as a success."""
+        return 0.0
+
+    @property
+    def default_target(self) -> str:
+        """The rule by which targets are chosen where none is asked for."""
+        return "untargeted"
+
+    @property
+    def inner(self) -> Attack | None:
+        """The attack that this one runs on several models at once, if it does."""
+        return None
+
+    @property
+    def weights(self) -> tuple[float, ...] | None:
+        """Of several models, one weight each; ``None``: equal ones."""
+        return None
+
+    @property
+    def combine(self) -> str:
+        """What is averaged over several models: ``loss``, ``logits`` or ``probability``."""
+        return "loss"
+
+    def for_rows(self, rows: Tensor, total: int) -> Attack:
+        """The attack for some of ``total`` inputs, where settings are given one an input."""
+        return self
+
+    @abstractmethod
     def iterates(self, model: Oracle, x0: Images, goal: Goal, *, draws: Draws) -> Iterates:
         """Yield step 1, 2, ... of all rows that still move; step 0 is the driver's."""
-        ...
+
+
+class Statistic:
+    """What was kept of records in place of their images."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def dense(self, records: Tensor | None = None) -> Tensor:
+        """There are no images.
+
+        Raises:
+            BadInput: always.
+        """
+        raise BadInput(
+            "this trajectory kept a statistic of its iterates, not their images: see .kept, or "
+            "craft it again without Record(keep=...)"
+        )
 
 
 class _Stored:
@@ -209,7 +274,7 @@ class Trajectory:
         linf: largest change of a component of ``end``.
         forwards: rows sent forward through the model for this sample.
         backwards: rows differentiated for this sample.
-        stalled: whether the attack stopped moving because its gradients vanished.
+        outcome: how it ended, as a place in :data:`undertow.axes.OUTCOMES`.
     """
 
     attack: str
@@ -232,13 +297,31 @@ class Trajectory:
     linf: Float[Tensor, " sample"]
     forwards: Int64[Tensor, " sample"]
     backwards: Int64[Tensor, " sample"]
-    stalled: Keep
+    outcome: Int64[Tensor, " sample"]
+
+    @property
+    def outcomes(self) -> list[str]:
+        """How each sample ended, in words: a key of :data:`undertow.axes.OUTCOMES`."""
+        words = tuple(OUTCOMES)
+        return [words[i] for i in self.outcome.tolist()]
+
+    @property
+    def stalled(self) -> Keep:
+        """Whether the attack failed because its gradients vanished. Shape (sample,)."""
+        return self.outcome == tuple(OUTCOMES).index(VANISHED)
+
+    @property
+    def advice(self) -> str:
+        """How many samples ended how, and what to do about those that failed; one sentence each."""
+        return tally_of_outcomes(self.outcomes)
 
     def __len__(self) -> int:
         return len(self.label)
 
     def __repr__(self) -> str:
         fooled = f"{int(self.success.sum())} of {len(self)} inputs succeeded"
+        if lost := int(self.stalled.sum()):
+            fooled += f", {lost} lost their gradients"
         return f"Trajectory({self.attack}, {fooled}, {len(self.step)} iterates)"
 
     def _repr_html_(self) -> str:
@@ -261,6 +344,12 @@ class Trajectory:
     def records(self, sample: int) -> Int64[Tensor, " record"]:
         """The record numbers of one sample, step 0 first."""
         return torch.nonzero(self.sample == sample).flatten()
+
+    @property
+    def kept(self) -> Tensor:
+        """What ``Record(keep=...)`` kept of each record, (record, ...); the images without it."""
+        stored = self.__dict__["images"]
+        return stored.values if isinstance(stored, Statistic) else self.images
 
     def keeping(self, images: Any) -> Trajectory:
         """The same trajectory with its images in a smaller form, which gives them by ``dense``."""

@@ -16,7 +16,7 @@ from undertow.attacks.driver.craft import Record
 from undertow.attacks.driver.open import open_oracle
 from undertow.seeds import derive
 from undertow.testing.attacks import Counting
-from undertow.types import Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
+from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
 Batch = tuple[Tensor, Tensor]
 
@@ -203,7 +203,7 @@ def test_at_most_thins_evenly(model: nn.Module, batch: Batch) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Restless:
+class _Restless(Attack):
     """Changes its own tensor in place after it was yielded, and goes on after success."""
 
     name: ClassVar[str] = "restless"

@@ -25,6 +25,7 @@ from undertow.attacks import (
 )
 from undertow.attacks.driver.match import RANGES, _Scale, _search, _setting
 from undertow.errors import BadInput
+from undertow.types import Attack
 
 Batch = tuple[Tensor, Tensor]
 
@@ -81,16 +82,15 @@ def test_an_attack_without_a_strength(model: nn.Module, batch: Batch) -> None:
     from dataclasses import dataclass
 
     @dataclass(frozen=True)
-    class Plain:
+    class Plain(Attack):
         name = "plain"
         norm = "l2"
-        stops_at_success = True
 
         def iterates(self, model: Any, x0: Tensor, goal: Any, *, draws: Any) -> Any:
             raise AssertionError("never run")
 
     with pytest.raises(BadInput, match="plain has no strength"):
-        match_strength(Plain(), model, *batch, l2=1.0)  # type: ignore[arg-type]
+        match_strength(Plain(), model, *batch, l2=1.0)
 
 
 def test_the_same_seed_matches_the_same(model: nn.Module, batch: Batch) -> None:

@@ -242,7 +242,7 @@ def trajectory(model: nn.Module) -> Trajectory:
         end=images[[2, 3, 7]], end_logits=last, success=last.argmax(1) != label,
         steps=step[[2, 3, 7]],
         l0=whole, l2=whole.float(), linf=whole.float(), forwards=whole, backwards=whole,
-        stalled=whole.bool(),
+        outcome=whole,
     )  # fmt: skip
 
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from undertow.attacks import IGSM, JSMA, Record, make
+from undertow.attacks import IGSM, JSMA, make
 from undertow.attacks.driver.craft import craft
+from undertow.attacks.driver.record import Sighting
 from undertow.errors import BadInput
-from undertow.viewer.attacking import attack_live, watched
+from undertow.viewer.attacking import attack_live
 from undertow.viewer.form import attacks, chosen_settings, declared
 from undertow.viewer.jobs import Job, Jobs, Stopped
 from undertow.viewer.source import Source
@@ -30,7 +31,7 @@ def test_watching_changes_nothing(attack: IGSM | JSMA) -> None:
     y = model(x).argmax(1)
     seen: list[int] = []
     alone = craft(attack, model, x, y, seed=3)
-    both = craft(watched(attack, lambda it, keep: seen.append(it.step)), model, x, y, seed=3)
+    both = craft(attack, model, x, y, seed=3, watch=lambda now: seen.append(now.step))
     assert torch.equal(alone.end, both.end)
     assert torch.equal(alone.images, both.images)
     assert torch.equal(alone.forwards, both.forwards)
@@ -41,14 +42,12 @@ def test_watching_changes_nothing(attack: IGSM | JSMA) -> None:
 def test_an_attack_can_be_stopped_between_steps() -> None:
     model, x = linear(), torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
-    def stop(it: object, keep: object) -> None:
-        if getattr(it, "step", 0) == 3:
+    def stop(now: Sighting) -> None:
+        if now.step == 3:
             raise Stopped
 
     with pytest.raises(Stopped):
-        craft(
-            watched(IGSM(steps=50, stop=False), stop), model, x, model(x).argmax(1), record=Record()
-        )
+        craft(IGSM(steps=50, stop=False), model, x, model(x).argmax(1), watch=stop)
     assert all(p.grad is None for p in model.parameters())
 
 

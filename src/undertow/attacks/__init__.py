@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from undertow.registry import Registry
 
 if TYPE_CHECKING:
-    from undertow.attacks.adapters import listen as listen
+    from undertow.attacks.adapters.listen import listen as listen
     from undertow.attacks.cw import CW as CW
     from undertow.attacks.cw_l0 import CWL0 as CWL0
     from undertow.attacks.cw_linf import CWLinf as CWLinf

@@ -12,7 +12,7 @@ from torch import Tensor
 from undertow.attacks.parts.losses import hinge
 from undertow.attacks.parts.settings import check, count, number
 from undertow.attacks.parts.tanh_space import TanhSpace
-from undertow.types import Draws, Goal, Images, Iterate, Iterates, Keep, Norm, Oracle
+from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Keep, Norm, Oracle
 
 __all__ = ["CW"]
 
@@ -20,7 +20,7 @@ NO_BOUND = 1e10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CW:
+class CW(Attack):
     """Minimise ‖x − x0‖² + c·max(margin(x), −confidence), x = (tanh w + 1)/2, by Adam.
 
     The constant c is searched for: halved towards the largest that failed after a success, times
@@ -40,7 +40,7 @@ class CW:
 
     name: ClassVar[str] = "cw"
     norm: ClassVar[Norm] = "l2"
-    strength: ClassVar[str] = "confidence"
+    strength: ClassVar[str | None] = "confidence"
 
     confidence: float = number(0.0, 0)
     learning_rate: float = number(0.01, 0, above=True)

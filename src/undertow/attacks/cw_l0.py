@@ -12,7 +12,7 @@ from torch import Tensor
 from undertow.attacks.parts.losses import margin
 from undertow.attacks.parts.settings import check, count, number
 from undertow.attacks.parts.tanh_space import TanhSpace
-from undertow.types import Draws, Goal, Images, Iterate, Iterates, Keep, Norm, Oracle
+from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Keep, Norm, Oracle
 
 __all__ = ["CWL0"]
 
@@ -20,7 +20,7 @@ Allowed = Bool[Tensor, "sample channel height width"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CWL0:
+class CWL0(Attack):
     """The L2 attack on an allowed set of components, which shrinks at each success.
 
     After a success the components with the least |∂margin/∂x_i · δ_i| are fixed at their benign
@@ -39,7 +39,7 @@ class CWL0:
 
     name: ClassVar[str] = "cw_l0"
     norm: ClassVar[Norm] = "l0"
-    strength: ClassVar[str] = "confidence"
+    strength: ClassVar[str | None] = "confidence"
 
     confidence: float = number(0.0, 0)
     learning_rate: float = number(0.01, 0, above=True)

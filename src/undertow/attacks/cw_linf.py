@@ -10,13 +10,13 @@ import torch
 from undertow.attacks.parts.losses import margin
 from undertow.attacks.parts.settings import check, count, number
 from undertow.attacks.parts.tanh_space import TanhSpace
-from undertow.types import Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
+from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
 __all__ = ["CWLinf"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CWLinf:
+class CWLinf(Attack):
     """Minimise c·max(margin, −confidence) + Σ max(|δ| − τ, 0); each success lowers τ.
 
     A success whose changes are all within τ sets τ to ``shrink`` times the largest of them, and the
@@ -36,7 +36,7 @@ class CWLinf:
 
     name: ClassVar[str] = "cw_linf"
     norm: ClassVar[Norm] = "linf"
-    strength: ClassVar[str] = "confidence"
+    strength: ClassVar[str | None] = "confidence"
 
     confidence: float = number(0.0, 0)
     learning_rate: float = number(0.005, 0, above=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from undertow.attacks.parts.settings import check, count, number
-from undertow.types import Draws, Goal, Images, Iterate, Iterates, Logits, Norm, Oracle
+from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Logits, Norm, Oracle
 
 __all__ = ["DeepFool"]
 
@@ -28,7 +28,7 @@ class _Border(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeepFool:
+class DeepFool(Attack):
     """Algorithm 2 of the paper (L2): r = |f_l|/‖w_l‖²·w_l for the l with the least |f_l|/‖w_l‖.
 
     f_k is the logit of class k less that of the true class, w_k its gradient. As in the authors'
@@ -46,7 +46,7 @@ class DeepFool:
 
     name: ClassVar[str] = "deepfool"
     norm: ClassVar[Norm] = "l2"
-    strength: ClassVar[str] = "overshoot"
+    strength: ClassVar[str | None] = "overshoot"
 
     overshoot: float = number(0.02, 0)
     steps: int = count(50)
@@ -55,11 +55,6 @@ class DeepFool:
 
     def __post_init__(self) -> None:
         check(self)
-
-    @property
-    def stops_at_success(self) -> bool:
-        """The first crossing is taken to be the nearest."""
-        return True
 
     def iterates(self, model: Oracle, x0: Images, goal: Goal, *, draws: Draws) -> Iterates:
         """Yield one linearisation a step.

@@ -19,7 +19,7 @@ __all__ = ["Ensemble"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ensemble:
+class Ensemble(Attack):
     """An attack on the weighted sum of several models' losses.
 
     ``craft(Ensemble(attack=IGSM()), [first, second], x, y)`` succeeds where all models are fooled.
@@ -61,19 +61,29 @@ class Ensemble:
         return self.attack.norm
 
     @property
+    def inner(self) -> Attack:
+        """The attack that is run; what the driver asks of this one is asked of it."""
+        return self.attack
+
+    @property
     def spends(self) -> bool:
-        """As of the inner attack."""
-        return bool(getattr(self.attack, "spends", False))
+        """The inner attack's."""
+        return self.attack.spends
 
     @property
     def stops_at_success(self) -> bool:
-        """As the inner attack does."""
+        """The inner attack's."""
         return self.attack.stops_at_success
+
+    @property
+    def confidence(self) -> float:
+        """The inner attack's."""
+        return self.attack.confidence
 
     @property
     def default_target(self) -> str:
         """The inner attack's."""
-        return getattr(self.attack, "default_target", "untargeted")
+        return self.attack.default_target
 
     def iterates(self, model: Oracle, x0: Images, goal: Goal, *, draws: Draws) -> Iterates:
         """Yield the inner attack's iterates, with notes on each member."""

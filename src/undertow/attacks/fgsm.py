@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from undertow.attacks.parts.losses import goal_entropy
 from undertow.attacks.parts.settings import check, number
-from undertow.types import Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
+from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
 __all__ = ["FGSM"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FGSM:
+class FGSM(Attack):
     """x + ε·sign(∇J(x, y)), once; with a target, x − ε·sign(∇J(x, t)).
 
     Args:
@@ -22,17 +22,12 @@ class FGSM:
 
     name: ClassVar[str] = "fgsm"
     norm: ClassVar[Norm] = "linf"
-    strength: ClassVar[str] = "epsilon"
+    strength: ClassVar[str | None] = "epsilon"
 
     epsilon: float = number(8 / 255, 0, 1, above=True)
 
     def __post_init__(self) -> None:
         check(self)
-
-    @property
-    def stops_at_success(self) -> bool:
-        """There is one step only."""
-        return True
 
     def iterates(self, model: Oracle, x0: Images, goal: Goal, *, draws: Draws) -> Iterates:
         """Yield the one step."""

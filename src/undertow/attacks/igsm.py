@@ -9,13 +9,13 @@ from undertow.attacks.parts.balls import linf_project
 from undertow.attacks.parts.losses import goal_entropy
 from undertow.attacks.parts.rows import kept, size
 from undertow.attacks.parts.settings import check, count, number
-from undertow.types import Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
+from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
 __all__ = ["IGSM"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IGSM:
+class IGSM(Attack):
     """x ← clip(x + α·sign(∇J(x, y))), the clip being to the ball of ε and to [0, 1].
 
     Args:
@@ -28,7 +28,7 @@ class IGSM:
 
     name: ClassVar[str] = "igsm"
     norm: ClassVar[Norm] = "linf"
-    strength: ClassVar[str] = "epsilon"
+    strength: ClassVar[str | None] = "epsilon"
 
     epsilon: float = number(8 / 255, 0, 1, above=True)
     alpha: float | None = number(None, 0, 1, above=True)

@@ -19,7 +19,18 @@ from torch import Tensor
 from undertow.attacks.parts.saliency import Direction, best_gradients, best_pairs
 from undertow.attacks.parts.settings import check, choice, flag, number
 from undertow.errors import BadInput
-from undertow.types import Draws, Goal, Images, Iterate, Iterates, Keep, Logits, Norm, Oracle
+from undertow.types import (
+    Attack,
+    Draws,
+    Goal,
+    Images,
+    Iterate,
+    Iterates,
+    Keep,
+    Logits,
+    Norm,
+    Oracle,
+)
 
 __all__ = ["JSMA", "Outputs", "Rule"]
 
@@ -40,7 +51,7 @@ class _Next(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JSMA:
+class JSMA(Attack):
     """Jacobian-based saliency map attack, targeted, few features (L0).
 
     Follows algorithms 1 to 3 of the paper: at most ⌊γ·features/2⌋ steps, each of which moves the
@@ -67,7 +78,7 @@ class JSMA:
     name: ClassVar[str] = "jsma"
     norm: ClassVar[Norm] = "l0"
     default_target: ClassVar[str] = "easiest"
-    strength: ClassVar[str] = "theta"
+    strength: ClassVar[str | None] = "theta"
 
     theta: float = number(1.0, 0.0, 1.0, above=True)
     gamma: float = number(0.145, 0.0, 1.0, above=True)
@@ -86,11 +97,6 @@ class JSMA:
                 f"jsma: temperature {self.temperature} acts on softmax outputs only; "
                 "set adaptive=True or outputs='softmax'"
             )
-
-    @property
-    def stops_at_success(self) -> bool:
-        """A pixel set is grown until it suffices, never shrunk."""
-        return True
 
     def budget(self, features: int) -> int:
         """The largest number of steps for inputs of so many features.
@@ -131,8 +137,11 @@ class JSMA:
                 logits, ahead = model.logits(image), torch.full_like(pixels, -1)
                 stalled = torch.zeros_like(target, dtype=torch.bool)
             notes = {"pixels": pixels, "stalled": stalled}
-            finished = ahead[:, 0] < 0
-            keep = yield Iterate(step=step, x=image, logits=logits, finished=finished, notes=notes)
+            out = ahead[:, 0] < 0
+            stuck = out & ~stalled if step < last else None
+            keep = yield Iterate(
+                step=step, x=image, logits=logits, finished=out, stuck=stuck, notes=notes
+            )
             if not keep.any():
                 return
             x, pixels, target = moved[keep], ahead[keep], target[keep]

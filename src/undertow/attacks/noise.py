@@ -14,7 +14,7 @@ from torch import Tensor
 from undertow.attacks.parts.balls import distance
 from undertow.attacks.parts.settings import check
 from undertow.errors import BadInput
-from undertow.types import Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
+from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
 __all__ = ["Noise"]
 
@@ -22,7 +22,7 @@ Kind = Literal["sign", "gaussian"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Noise:
+class Noise(Attack):
     """x + s·d clipped to [0, 1]; s is such that the change has the length asked for once clipped.
 
     Where even the corners of the box are nearer than that, the change is as long as it can be. It
@@ -36,8 +36,7 @@ class Noise:
 
     name: ClassVar[str] = "noise"
     norm: ClassVar[Norm] = "l2"
-    strength: ClassVar[str] = "l2"
-    differentiates: ClassVar[bool] = False
+    strength: ClassVar[str | None] = "l2"
 
     l2: float | Sequence[float] | Tensor | None = None
     linf: float | Sequence[float] | Tensor | None = None
@@ -51,11 +50,6 @@ class Noise:
             raise BadInput("noise: l2 and linf are both given; give one of them")
         name = "l2" if self.linf is None else "linf"
         object.__setattr__(self, name, _lengths(name, getattr(self, name)))
-
-    @property
-    def stops_at_success(self) -> bool:
-        """There is one step only."""
-        return True
 
     def for_rows(self, rows: Tensor, total: int) -> Noise:
         """The same noise for some of the inputs: lengths given one an input are picked out."""

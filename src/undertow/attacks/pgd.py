@@ -9,7 +9,7 @@ from undertow.attacks.parts.balls import l2_project, linf_project
 from undertow.attacks.parts.losses import goal_entropy
 from undertow.attacks.parts.rows import kept, size
 from undertow.attacks.parts.settings import check, count, number
-from undertow.types import Draws, Goal, Images, Iterate, Iterates, Oracle
+from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Oracle
 
 __all__ = ["PGD"]
 
@@ -17,7 +17,7 @@ Ball = Literal["linf", "l2"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PGD:
+class PGD(Attack):
     """IGSM from a random point of the ball: sign steps for L∞, unit gradients for L2.
 
     Args:
@@ -31,7 +31,7 @@ class PGD:
     """
 
     name: ClassVar[str] = "pgd"
-    strength: ClassVar[str] = "epsilon"
+    strength: ClassVar[str | None] = "epsilon"
 
     epsilon: float = number(8 / 255, 0, above=True)
     alpha: float | None = number(None, 0, above=True)

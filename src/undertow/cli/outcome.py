@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 def finish(run: Run) -> None:
     """Write the report and print its path; name failed shards, and leave with exit code 1."""
     from undertow.report import write_report
+    from undertow.report.tables import vanished
 
+    for sentence in vanished(run):
+        print(sentence)
     print(write_report(run, run.path / "report.html"))
     failed = [
         f"{cell.name}, shard {shard}"

@@ -50,7 +50,7 @@ def build(
     change = adversarial - benign
     largest = float(np.abs(change).max())
     gain = gain if gain is not None else max(1.0, float(f"{0.5 / largest:.2g}")) if largest else 1.0
-    l2, l0 = float(np.sqrt((change**2).sum())), int((np.abs(change) > 1e-6).sum())
+    l2, l0 = float(np.sqrt((change**2).sum())), int((change != 0).sum())
     words = [f"“{a}”" if a else "" for a in answers]
     pictures = (
         (f"Benign {words[0]}".strip(), rgb(benign)),

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from undertow.axes import PROFILES
+from undertow.axes import OUTCOMES, PROFILES, VANISHED
 from undertow.figures.wording import attack_name
 from undertow.store import Cell, Run, Table
 
-__all__ = ["attack_table", "profile_tables"]
+__all__ = ["attack_table", "profile_tables", "vanished"]
 
 
 def _finished(data: xr.Dataset) -> xr.Dataset:
@@ -39,15 +39,40 @@ def attack_table(run: Run) -> Table | None:
         means = [
             _mean(data[name].values[won].astype(float)) for name in ("steps", "l0", "l2", "linf")
         ]
-        rows.append((cell.model, _label(cell), len(won), 100.0 * float(won.mean()), *means))
+        lost = 100.0 * float(data["stalled"].values.mean()) if "stalled" in data else None
+        rows.append((cell.model, _label(cell), len(won), 100.0 * float(won.mean()), lost, *means))
     if not rows:
         return None
     return Table(
         title="Success and distance of every attack",
-        columns=("model", "attack", "n", "fooled (%)", "steps", "L0 (components)", "L2", "L∞"),
+        columns=(
+            "model",
+            "attack",
+            "n",
+            "fooled (%)",
+            "gradients vanished (%)",
+            "steps",
+            "L0 (components)",
+            "L2",
+            "L∞",
+        ),
         rows=tuple(rows),
-        caption="Means over the inputs that fooled the model; pixel values lie in [0, 1].",
+        caption="Means over the inputs that fooled the model; pixel values lie in [0, 1]. Where "
+        f"gradients vanished an attack failed, but {OUTCOMES[VANISHED]}.",
     )
+
+
+def vanished(run: Run) -> list[str]:
+    """One sentence for each attack that failed on some inputs because its gradients vanished."""
+    told = []
+    for cell in run.cells:
+        data = run.attacks(cell) if run.has("attacks", cell) else None
+        if data is None or "stalled" not in data or cell.source is not None:
+            continue
+        lost = int(_finished(data)["stalled"].values.sum())
+        if lost:
+            told.append(f"{_label(cell)} on {cell.model}: gradients vanished on {lost} inputs")
+    return [f"{'; '.join(told)}; {OUTCOMES[VANISHED]}."] if told else []
 
 
 def _by_tap(data: xr.Dataset) -> dict[str, np.ndarray]:

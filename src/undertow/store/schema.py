@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from undertow.axes import OUTCOMES
 from undertow.errors import BadInput, UnknownName
 
 __all__ = [
@@ -102,6 +103,16 @@ GROUPS: Final[Mapping[str, Group]] = {
             Variable("success", ("sample",), "b", "1", "whether the inferring model is fooled"),
             Variable(
                 "stalled", ("sample",), "b", "1", "whether gradients vanished", required=False
+            ),
+            Variable(
+                "outcome",
+                ("sample",),
+                "i",
+                "1",
+                "how the attack ended: "
+                + ", ".join(f"{i} {w}" for i, w in enumerate(OUTCOMES))
+                + "; -1 where the model reads what another was attacked with, or a control",
+                required=False,
             ),
             Variable("steps", ("sample",), "i", "step", "the step at which the end was reached"),
             Variable("l0", ("sample",), "i", "component", "changed components"),

@@ -139,7 +139,7 @@ def distances_match(case: Case) -> None:
 def success_agrees_with_the_model(case: Case) -> None:
     """Success is what the model says at the end; logits are those of the images."""
     t = case.plain
-    confidence = float(getattr(case.attack, "confidence", 0.0))
+    confidence = float(case.attack.confidence)
     aimed = t.target >= 0
     goal = Goal(t.label, t.target.clamp(min=0) if aimed.all() else None, confidence)
     with torch.no_grad():
@@ -160,7 +160,7 @@ def the_end_is_the_nearest_success(case: Case) -> None:
         reached = goal[one].reached(t.logits[own])
         far = distance(t.images[own], t.benign[one], case.attack.norm)
         end = distance(t.end[i : i + 1], t.benign[i : i + 1], case.attack.norm)
-        if t.success[i] and not getattr(case.attack, "confidence", 0.0):
+        if t.success[i] and not case.attack.confidence:
             assert end <= far[reached].min() + 1e-6, f"sample {i}: a nearer success was recorded"
         elif not t.success[i]:
             assert t.steps[i] == t.step[own[-1]], f"sample {i}: the end is not the last iterate"
@@ -195,7 +195,7 @@ def calls_are_counted(case: Case) -> None:
 
 def what_is_reached_already_costs_one_call(case: Case) -> None:
     """An untargeted goal that the benign input reaches: success at step 0, distance 0, one call."""
-    if getattr(case.attack, "default_target", "untargeted") != "untargeted":
+    if case.attack.default_target != "untargeted":
         return
     with torch.no_grad():
         answer = case.model(case.x).argmax(dim=1)
@@ -297,7 +297,7 @@ def dropped_rows_stay_away(case: Case) -> None:
     oracle = open_oracle(case.attack, (case.model,), x)
     oracle.open(len(x), 0)
     logits = oracle.judge(x)
-    needs = getattr(case.attack, "default_target", "untargeted") != "untargeted"
+    needs = case.attack.default_target != "untargeted"
     aim = targets("second", logits, case.y) if needs else None
     generator = torch.Generator().manual_seed(0)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
-from typing import Any, Final, cast
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -13,22 +13,24 @@ from torch import nn
 
 from undertow.attacks import Record, draws_for, make
 from undertow.attacks.driver.craft import Target, craft
+from undertow.attacks.driver.record import Sighting
 from undertow.axes import PROFILES
 from undertow.data import load_data
 from undertow.errors import UndertowError
 from undertow.information.profiles import overall_difference
+from undertow.information.readers import Readers
 from undertow.measuring.measure import measure
 from undertow.measuring.readers_cache import readers_for
 from undertow.models.outputs import logits_in
 from undertow.store import BENIGN, Cell
 from undertow.taps import choose
-from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Keep, Oracle, Trajectory
+from undertow.types import Trajectory
 from undertow.viewer.jobs import Job, Stopped
 from undertow.viewer.path import Path
 from undertow.viewer.selection import Which
 from undertow.viewer.source import Source
 
-__all__ = ["attack_live", "watched"]
+__all__ = ["attack_live"]
 
 RECORDS: Final = 400
 """The most iterates that are kept of one input."""
@@ -36,83 +38,33 @@ ROWS: Final = 4_000_000
 """Numbers of all pictures that are kept while the attack runs."""
 
 
-def watched(attack: Attack, see: Callable[[Iterate, Keep | None], None]) -> Attack:
-    """The same attack; ``see`` is told each iterate, with the rows that went on since the last.
+class _Shown:
+    """What has been shown of each row so far; the row that is nearest to its goal is drawn."""
 
-    It is of a class derived from the attack's own, so that the driver finds its settings.
-    """
-    kind = cast(Any, type(attack))
-
-    class Watched(kind):  # type: ignore[misc,valid-type]
-        def iterates(self, model: Oracle, x0: Images, goal: Goal, *, draws: Draws) -> Iterates:
-            steps = attack.iterates(model, x0, goal, draws=draws)
-            keep: Keep | None = None
-            try:
-                it = next(steps)
-                while True:
-                    see(it, keep)
-                    keep = yield it
-                    it = steps.send(keep)
-            except StopIteration:
-                return
-            finally:
-                steps.close()
-
-    twin = object.__new__(Watched)
-    for f in fields(cast(Any, attack)):
-        object.__setattr__(twin, f.name, getattr(attack, f.name))
-    return cast(Attack, twin)
-
-
-class _Seen:
-    """What has been seen of each row so far; the row that is nearest to its goal is shown."""
-
-    def __init__(self, job: Job, model: nn.Module, x: Images, label: int, start: Path) -> None:
-        self.job, self.model, self.x, self.label, self.start = job, model, x, label, start
-        self.rows: NDArray[np.int64] | None = None
-        self.images: list[dict[int, Images]] = []
-        self.steps: list[int] = []
-        self.logits: list[dict[int, NDArray[Any]]] = []
+    def __init__(self, job: Job, label: int, start: Path) -> None:
+        self.job, self.label, self.start = job, label, start
+        self.seen: list[Sighting] = []
         self.budget = ROWS
 
-    @torch.no_grad()
-    def __call__(self, it: Iterate, keep: Keep | None) -> None:
+    def __call__(self, now: Sighting) -> None:
         self.job.check()
-        if self.rows is None:
-            self.rows = np.arange(len(it.x))
-        elif keep is not None:
-            self.rows = self.rows[keep.cpu().numpy()]
-        logits = it.logits if it.logits is not None else self.model(it.x)
-        numbers = logits.detach().float().cpu().numpy()
-        self.budget -= it.x.numel()
+        self.budget -= now.x.numel()
         if self.budget < 0:  # of long attacks only the latest iterates are shown until the end
-            self.images, self.steps, self.logits, self.budget = (
-                self.images[-1:],
-                self.steps[-1:],
-                self.logits[-1:],
-                ROWS,
-            )
-        self.images.append(dict(zip(self.rows.tolist(), it.x.detach().clone().cpu(), strict=True)))
-        self.logits.append(dict(zip(self.rows.tolist(), numbers, strict=True)))
-        self.steps.append(it.step)
-        self._show(numbers)
-
-    def _show(self, numbers: NDArray[Any]) -> None:
-        assert self.rows is not None
-        wrong = np.delete(numbers, self.label, axis=1).max(axis=1) - numbers[:, self.label]
-        row = int(self.rows[int(wrong.argmax())])
-        have = [k for k, images in enumerate(self.images) if row in images]
+            self.seen, self.budget = self.seen[-1:], ROWS
+        self.seen.append(replace(now, x=now.x.cpu().clone(), logits=now.logits.float().cpu()))
+        logits = self.seen[-1].logits.numpy()
+        lead = np.delete(logits, self.label, axis=1).max(axis=1) - logits[:, self.label]
+        row = now.row[int(lead.argmax())]
+        have = [(s, int(at)) for s in self.seen for at in torch.nonzero(s.row == row).flatten()]
         path = replace(
             self.start,
-            images=np.concatenate(
-                [self.start.images, torch.stack([self.images[k][row] for k in have]).numpy()]
-            ),
+            images=np.concatenate([self.start.images, *(s.x[i : i + 1].numpy() for s, i in have)]),
             logits=np.concatenate(
-                [self.start.logits, np.stack([self.logits[k][row] for k in have])]
+                [self.start.logits, *(s.logits[i : i + 1].numpy() for s, i in have)]
             ),
-            steps=np.array([0, *(self.steps[k] for k in have)], dtype=np.int64),
+            steps=np.array([0, *(s.step for s, _ in have)], dtype=np.int64),
         )
-        self.job.show(path, f"Step {self.steps[-1]}")
+        self.job.show(path, f"Step {now.step}")
 
 
 def attack_live(
@@ -167,15 +119,15 @@ def attack_live(
         classes=names,
     )
     job.show(start, "Step 0")
-    seen = _Seen(job, network, x, true, start)
     trajectory = craft(
-        watched(made, seen),
+        made,
         network,
         x,
         torch.tensor([true]),
         target=target,
         record=Record(every=1, at_most=RECORDS),
         seed=draws_for(int(_seed(source)), [index]),
+        watch=_Shown(job, true, start),
     )
     path = replace(
         start,
@@ -191,10 +143,9 @@ def attack_live(
     said = _said(trajectory)
     job.show(path, f"{said} Measuring profiles")
     job.check()
-    path, words = _measured(path, network, trajectory, source, model_name)
-    job.show(path, f"{said} {words}")
-    if data is not None and path.taps:
-        _read_classes(job, path, network, trajectory, source, data, said)
+    readers, words = _readers(job, network, trajectory, source, data, said)
+    path, problem = _measured(path, network, trajectory, source, model_name, readers)
+    job.show(path, " ".join(filter(None, (said, problem or words))))
 
 
 def _seed(source: Source) -> int:
@@ -206,14 +157,20 @@ def _said(t: Trajectory) -> str:
     forwards, backwards = int(t.forwards[0]), int(t.backwards[0])
     how = "Fooled" if bool(t.success[0]) else "Not fooled"
     where = f"{how} at step {int(t.steps[0])}, L2 {float(t.l2[0]):.3g}"
-    return f"{where}, {forwards} forward and {backwards} gradient calls."
+    why = "" if bool(t.success[0]) else f" Outcome: {t.advice}."
+    return f"{where}, {forwards} forward and {backwards} gradient calls.{why}"
 
 
 def _measured(
-    path: Path, network: nn.Module, trajectory: Trajectory, source: Source, model_name: str
+    path: Path,
+    network: nn.Module,
+    trajectory: Trajectory,
+    source: Source,
+    model_name: str,
+    readers: Readers | None,
 ) -> tuple[Path, str]:
     try:
-        found = measure(network, trajectory)
+        found = measure(network, trajectory, readers=readers)
     except UndertowError as error:
         return path, f"No profiles: {error}"
     taps, depth = tuple(map(str, found["tap"].values)), found["depth"].values
@@ -223,7 +180,9 @@ def _measured(
     if unit is not None:
         parts = [overall_difference(profiles[p], profiles[p][:1], unit[p]) for p in PROFILES]
         difference = np.linalg.norm(np.stack(parts), axis=0)
-    return replace(path, taps=taps, depth=depth, profiles=profiles, difference=difference), ""
+    bits = found["class_information"].values if readers is not None else None
+    new = replace(path, taps=taps, depth=depth, profiles=profiles, difference=difference, bits=bits)
+    return new, ""
 
 
 def _benign_std(
@@ -239,32 +198,31 @@ def _benign_std(
     return {p: np.asarray(r).std(axis=0, ddof=1) for p, r in rows.items()}
 
 
-def _read_classes(
+def _readers(
     job: Job,
-    path: Path,
     network: nn.Module,
     trajectory: Trajectory,
     source: Source,
-    data: str,
+    data: str | None,
     said: str,
-) -> None:
-    """Class information; readers are fitted the first time, and then come from the cache."""
-    job.words = f"{said} Reading classes"
+) -> tuple[Readers | None, str]:
+    """Class readers, or why there are none; fitted the first time, then from the cache."""
+    if data is None:
+        return None, ""
     try:
         train = load_data(data, "fit")
         taps = choose(network, trajectory.benign)
 
         def going_on(title: str, total: float | int, unit: str = "") -> Any:
+            job.words = f"{said} Fitting class readers"
             return _Ticking(job)
 
-        readers = readers_for(network, taps, train, seed=_seed(source), progress=going_on)
-        found = measure(network, trajectory, taps=taps, readers=readers)
-        job.show(replace(path, bits=found["class_information"].values), said)
+        return readers_for(network, taps, train, seed=_seed(source), progress=going_on), ""
     except Stopped:
         job.words = said
         raise
     except UndertowError as error:
-        job.words = f"{said} No class information: {error}"
+        return None, f"No class information: {error}"
 
 
 class _Ticking:

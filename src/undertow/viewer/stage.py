@@ -110,7 +110,7 @@ def stage(path: Path, key: str) -> dict[str, Any]:
         "depth": _rounded(path.depth),
         "l2": _rounded(np.linalg.norm(change, axis=1)),
         "linf": _rounded(np.abs(change).max(axis=1)),
-        "l0": (np.abs(change) > 1e-7).sum(axis=1).tolist(),
+        "l0": (change != 0).sum(axis=1).tolist(),
         "components": change.shape[1],
         "difference": _rounded(path.difference),
         "profiles": {p: _rounded(v) for p, v in path.profiles.items()},

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from undertow.attacks.adapters.hearing import Listener
 from undertow.attacks.adapters.libraries import runner_of
+from undertow.attacks.driver.assemble import outcome_of
 from undertow.attacks.driver.inputs import (
     Target,
     as_images,
@@ -147,7 +148,7 @@ def _trajectory(
         linf=distance(end, x, "linf"),
         forwards=torch.cat([q.forwards for q in listeners]),
         backwards=torch.cat([q.backwards for q in listeners]),
-        stalled=vanished & ~success,
+        outcome=outcome_of(success, vanished, torch.zeros_like(success)),
     )
 
 

@@ -16,9 +16,10 @@ from undertow.attacks.driver.record import Chunk, Recorder, blank
 from undertow.attacks.parts.balls import distance
 from undertow.attacks.parts.losses import margin
 from undertow.attacks.parts.settings import settings_of
-from undertow.types import Attack, Goal, Images, Labels, Trajectory
+from undertow.axes import OUTCOMES, SPENT, STUCK, SUCCEEDED, VANISHED
+from undertow.types import Attack, Goal, Images, Keep, Labels, Statistic, Trajectory
 
-__all__ = ["Part", "assemble", "gather"]
+__all__ = ["Part", "assemble", "gather", "outcome_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,7 +34,7 @@ class Part:
     steps: Int64[Tensor, " sample"]
     forwards: Int64[Tensor, " sample"]
     backwards: Int64[Tensor, " sample"]
-    stalled: Bool[Tensor, " sample"]
+    outcome: Int64[Tensor, " sample"]
 
     @classmethod
     def of(
@@ -63,8 +64,16 @@ class Part:
             steps=ends.step[won].to(device),
             forwards=oracle.tally.forwards,
             backwards=oracle.tally.backwards,
-            stalled=stalled[there] & ~success,
+            outcome=outcome_of(success, stalled[there], ends.stuck[won].to(device)),
         )
+
+
+def outcome_of(success: Keep, vanished: Keep, stuck: Keep) -> Int64[Tensor, " sample"]:
+    """How each sample ended, as a place in :data:`undertow.axes.OUTCOMES`."""
+    place = {word: i for i, word in enumerate(OUTCOMES)}
+    failed = torch.where(stuck, place[STUCK], place[SPENT])
+    failed = torch.where(vanished, place[VANISHED], failed)
+    return torch.where(success, place[SUCCEEDED], failed)
 
 
 def _winners(
@@ -110,10 +119,12 @@ def assemble(attack: Attack, x: Images, y: Labels, parts: Sequence[Part]) -> Tra
     )
 
 
-def gather(parts: Sequence[Part], x: Images) -> Any:
-    """The images of all batches: a tensor, or changes from ``x``."""
+def gather(parts: Sequence[Part], x: Images, *, statistic: bool = False) -> Any:
+    """The images of all batches, or what was kept instead: a tensor, or changes from ``x``."""
     starts = torch.tensor([0, *(len(p.end) for p in parts)]).cumsum(0)
     kept = [p.records.images for p in parts]
+    if isinstance(kept[0], Tensor) and statistic:
+        return Statistic(torch.cat([k for k in kept if isinstance(k, Tensor)]))
     if isinstance(kept[0], Tensor):
         if len(kept) == 1:
             return kept[0]  # as large as all images: not copied once more

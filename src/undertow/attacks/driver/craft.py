@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
 from undertow.attacks.driver.assemble import Part, assemble, gather
+from undertow.attacks.driver.contract import check_attack
 from undertow.attacks.driver.disk import Stream
 from undertow.attacks.driver.inputs import (
     Target,
@@ -27,7 +28,7 @@ from undertow.attacks.driver.inputs import (
 from undertow.attacks.driver.loop import Judge, run
 from undertow.attacks.driver.open import open_oracle
 from undertow.attacks.driver.oracle import frozen
-from undertow.attacks.driver.record import Record, Recorder
+from undertow.attacks.driver.record import Record, Recorder, Sighting
 from undertow.errors import BadInput, Unavailable
 from undertow.models.devices import out_of_memory
 from undertow.progress import SILENT, Progress
@@ -57,6 +58,7 @@ def craft(
     batch_size: int | None = None,
     progress: Progress = SILENT,
     stream_to: str | Path | None = None,
+    watch: Callable[[Sighting], None] | None = None,
 ) -> Trajectory:
     """Attack inputs, and keep what the attack did on the way.
 
@@ -83,6 +85,8 @@ def craft(
         progress: told of inputs done.
         stream_to: a new directory to which records are written as they come, so that memory does
             not grow with the number of inputs; :func:`undertow.attacks.open_trajectory` reads it.
+        watch: called with every iterate (:class:`undertow.attacks.driver.record.Sighting`) before
+            the next is made; what it raises ends the attack.
 
     Raises:
         BadInput: for arguments that do not fit, with what was given and what is allowed.
@@ -91,11 +95,7 @@ def craft(
     """
     models = as_models(model)
     x = as_images(x)
-    if not isinstance(attack, Attack) or isinstance(attack, type):
-        raise BadInput(
-            f"the attack is {attack!r}; give an object such as undertow.attacks.IGSM() "
-            "(attacks of other libraries: undertow.attacks.listen)"
-        )
+    check_attack(attack)
     if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
         raise BadInput(f"batch_size is {batch_size!r}; it must be a whole number of at least 1")
     if not isinstance(record, Record | None):
@@ -109,11 +109,15 @@ def craft(
     oracle = open_oracle(attack, models, x)
     y = as_labels(y, len(x), oracle.classes).to(x.device)
     fixed = check_target(rule, y, oracle.classes)
-    job = _Job(attack, oracle, x, y, fixed, record or EVERYTHING, draws)
+    job = _Job(attack, oracle, x, y, fixed, record or EVERYTHING, draws, watch)
+    if stream_to is not None and job.record.keep is not None:
+        raise BadInput("stream_to writes images; Record(keep=...) keeps none: give one of them")
     with frozen(models):
         if stream_to is None:
             parts = _batches(job, batch_size, progress, _as_it_is)
-            return assemble(attack, x, y, parts).keeping(gather(parts, x))
+            return assemble(attack, x, y, parts).keeping(
+                gather(parts, x, statistic=job.record.keep is not None)
+            )
         with Stream(stream_to) as stream:
             whole = assemble(attack, x, y, _batches(job, batch_size, progress, stream.take))
             return stream.finish(whole)
@@ -144,6 +148,7 @@ class _Job:
     rule: Any
     record: Record
     draws: Draws
+    watch: Callable[[Sighting], None] | None
 
     @property
     def siblings(self) -> int:
@@ -152,9 +157,8 @@ class _Job:
 
     @property
     def confidence(self) -> float:
-        """The lead that the attack asks for; settings of an inner attack count."""
-        attack: Any = self.attack
-        return float(getattr(getattr(attack, "attack", attack), "confidence", 0.0))
+        """The lead that the attack asks for."""
+        return float(self.attack.confidence)
 
 
 def _batches(
@@ -200,15 +204,21 @@ def _batch(job: _Job, start: int, stop: int) -> Part:
         goal = Goal(y, targets(rule, logits, y), job.confidence)
     logits = oracle.verdict(x[owner], logits[owner], goal)
     here = owner.to(job.x.device)
-    recorder = Recorder(job.record, job.x[start:stop][here], job.attack.norm == "l0")
+    sparse = job.attack.norm == "l0" and job.record.keep is None
+    recorder = Recorder(job.record, job.x[start:stop][here], sparse)
     recorder.begin(logits)
     draws = job.draws[torch.arange(start, stop)][owner]
     bound = partial(_bound, job, start + owner)
-    ends = run(bound, oracle, x[owner], logits, goal, draws, owner, recorder)
+    watch = None if job.watch is None else partial(_told, job.watch, start + owner.cpu())
+    ends = run(bound, oracle, x[owner], logits, goal, draws, owner, recorder, watch)
     return Part.of(ends, goal, owner, oracle, recorder)
+
+
+def _told(watch: Callable[[Sighting], None], sample: Tensor, seen: Sighting) -> None:
+    """Tell a watcher, in the numbers of the whole batch."""
+    watch(replace(seen, sample=sample[seen.row]))
 
 
 def _bound(job: _Job, sample: Int64[Tensor, " row"], rows: Int64[Tensor, " moving"]) -> Attack:
     """The attack for some rows, where its settings were given one an input."""
-    for_rows = getattr(job.attack, "for_rows", None)
-    return job.attack if for_rows is None else cast(Attack, for_rows(sample[rows], len(job.x)))
+    return job.attack.for_rows(sample[rows], len(job.x))

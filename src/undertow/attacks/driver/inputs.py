@@ -82,7 +82,7 @@ def as_labels(y: Any, samples: int, classes: int, what: str = "labels") -> Label
 def rule_of(attack: Attack, target: Target) -> Rule | int | Labels:
     """The rule asked for, or the attack's own where none was."""
     if target is None:
-        return cast(Rule, getattr(attack, "default_target", "untargeted"))
+        return cast(Rule, attack.default_target)
     if isinstance(target, str) and target not in get_args(Rule):
         allowed = ", ".join(get_args(Rule))
         raise BadInput(f"the target is '{target}' (allowed: {allowed}, a class, or one an input)")

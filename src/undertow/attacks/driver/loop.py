@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from undertow.attacks.driver.oracle import Tally
-from undertow.attacks.driver.record import Recorder, blank
+from undertow.attacks.driver.record import Recorder, Sighting, blank
 from undertow.attacks.parts.balls import distance
 from undertow.types import Attack, Draws, Goal, Images, Iterate, Keep, Logits, Norm, Oracle
 
@@ -72,6 +72,7 @@ class Ends:
         success: whether the goal is reached at ``x``.
         step: the step of ``x``.
         distance: from the benign input in the attack's norm; infinite without success.
+        stuck: whether the row ended with nothing left to move.
         notes: the notes of ``x``.
     """
 
@@ -80,6 +81,7 @@ class Ends:
     success: Keep
     step: Int64[Tensor, " row"]
     distance: Float[Tensor, " row"]
+    stuck: Keep
     notes: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -92,6 +94,7 @@ class Ends:
             success=reached,
             step=torch.zeros(len(x0), dtype=torch.int64, device=x0.device),
             distance=torch.where(reached, 0.0, torch.inf).to(x0),
+            stuck=torch.zeros_like(reached),
         )
 
     def put(self, rows: Tensor, at: Tensor, it: Iterate, logits: Logits) -> None:
@@ -117,6 +120,7 @@ class _Race:
     norm: Norm
     moving: Int64[Tensor, " moving"]
     samples: int
+    watch: Callable[[Sighting], None] | None
     step: int = 0
 
     def take(self, it: Iterate, logits: Logits) -> Keep:
@@ -127,6 +131,14 @@ class _Race:
         reached = self.goal[self.moving].reached(logits)
         first = reached & ~self.ends.success[self.moving]
         self.recorder.see(self.moving.cpu(), it.step, it.x, logits, it.notes, first)
+        if self.watch is not None:
+            rows = self.moving.cpu()
+            self.watch(
+                Sighting(
+                    step=it.step, row=rows, sample=rows, x=it.x.detach(), logits=logits.detach(),
+                    reached=reached,
+                )
+            )  # fmt: skip
         if reached.any():
             self._success(it, logits, torch.nonzero(reached).flatten())
         keep = self._going_on(it)
@@ -142,7 +154,7 @@ class _Race:
 
     def _success(self, it: Iterate, logits: Logits, at: Tensor) -> None:
         rows = self.moving[at]
-        if not self.spends:
+        if not self.attack.spends:
             far = distance(_some(it.x, at), _some(self.x0, rows), self.norm)
             better = far < self.ends.distance[rows]
             at, rows = at[better], rows[better]
@@ -150,14 +162,9 @@ class _Race:
         self.ends.put(rows, at, it, logits)
         self.ends.success[rows] = True
 
-    @property
-    def spends(self) -> bool:
-        """Whether the budget is there to be used up; distances are then told at the end."""
-        return getattr(self.attack, "spends", False)
-
     def close(self) -> None:
-        """The distances of successes that were not ranked by them."""
-        if self.spends:
+        """The distances of successes that were not ranked by them: those of a spent budget."""
+        if self.attack.spends:
             rows = torch.nonzero(self.ends.success).flatten()
             self.ends.distance[rows] = distance(self.ends.x[rows], self.x0[rows], self.norm)
 
@@ -165,6 +172,10 @@ class _Race:
         done = torch.zeros(len(self.moving), dtype=torch.bool, device=self.x0.device)
         if it.finished is not None:
             done |= it.finished.to(done.device)
+        if it.stuck is not None:
+            stuck = it.stuck.to(done.device)
+            self.ends.stuck[self.moving] = stuck
+            done |= stuck
         if self.attack.stops_at_success:
             won = torch.zeros(self.samples, dtype=torch.bool, device=done.device)
             won[self.owner[self.ends.success]] = True
@@ -186,6 +197,7 @@ def run(
     draws: Draws,
     owner: Int64[Tensor, " row"],
     recorder: Recorder,
+    watch: Callable[[Sighting], None] | None = None,
 ) -> Ends:
     """Run an attack on a batch of rows to the end.
 
@@ -201,6 +213,7 @@ def run(
         draws: random numbers, row by row.
         owner: the sample that a row belongs to.
         recorder: keeps what it is told to.
+        watch: shown every iterate; rows are those of the batch.
     """
     ends = Ends.of(x0, logits, goal)
     samples = int(owner.max()) + 1
@@ -211,7 +224,7 @@ def run(
         return ends
     moving = torch.nonzero(start).flatten()
     attack = bound(moving)
-    race = _Race(attack, x0, goal, owner, ends, recorder, attack.norm, moving, samples)
+    race = _Race(attack, x0, goal, owner, ends, recorder, attack.norm, moving, samples, watch)
     oracle.keep(start)
     steps = attack.iterates(oracle, x0[moving], goal[moving], draws=draws[moving])
     try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise, takewhile
 from typing import Any, Final, TypedDict
 
 from torch import nn
 
+from undertow.attacks.driver.contract import check_attack
 from undertow.attacks.driver.craft import Target, craft
 from undertow.attacks.driver.record import Record
 from undertow.errors import BadInput
@@ -108,6 +109,7 @@ def match(
     """
     if not (isinstance(l2, int | float) and math.isfinite(l2) and l2 > 0):
         raise BadInput(f"match: l2 is {l2!r}; it must be a number above 0")
+    check_attack(attack)
     setting = _setting(attack)
 
     def probe(strength: float) -> Probe:
@@ -145,9 +147,8 @@ def match(
 
 def with_strength(attack: Attack, strength: float) -> Attack:
     """The attack with its strength set; of an ensemble the inner attack's."""
-    inner = getattr(attack, "attack", None)
-    if inner is not None:
-        return replace(attack, attack=with_strength(inner, strength))  # type: ignore[type-var]
+    if attack.inner is not None:
+        return replace(attack, attack=with_strength(attack.inner, strength))  # type: ignore[type-var]
     changed: dict[str, Any] = {_setting(attack): strength}
     if attack.name == "noise":
         changed = {"l2": strength, "linf": None}
@@ -156,10 +157,8 @@ def with_strength(attack: Attack, strength: float) -> Attack:
 
 def _setting(attack: Attack) -> str:
     """The setting that is the attack's strength."""
-    attack = getattr(attack, "attack", attack)
-    named = getattr(attack, "strength", None)
-    names = [f.name for f in fields(attack)]  # type: ignore[arg-type]
-    found = named if named is not None else next((n for n in names if n in RANGES), None)
+    attack = attack.inner or attack
+    found = attack.strength
     if found not in RANGES:
         allowed = ", ".join(RANGES)
         raise BadInput(f"match: {attack.name} has no strength to search (known: {allowed})")
@@ -172,7 +171,7 @@ def _limits(attack: Attack, setting: str) -> tuple[float, float]:
 
 
 def _is_length(attack: Attack, setting: str) -> bool:
-    return setting == "epsilon" and getattr(attack, "attack", attack).norm == "l2"
+    return setting == "epsilon" and (attack.inner or attack).norm == "l2"
 
 
 def _first(attack: Attack, setting: str, l2: float, components: int) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +29,8 @@ def open_oracle(
     if len(classes) > 1:
         raise BadInput(f"the models have different numbers of classes: {sorted(classes)}")
     last = all(_takes_channels_last(m, x[:1]) for m in models)
-    if len(models) > 1 or hasattr(attack, "combine"):
-        of: Any = attack
-        weights, combine = (
-            getattr(of, "weights", None),
-            cast(Combine, getattr(of, "combine", "loss")),
-        )
+    if len(models) > 1 or attack.inner is not None:
+        weights, combine = attack.weights, cast(Combine, attack.combine)
         return MembersOracle(models, classes.pop(), weights, combine, last)
     return ModelOracle(models[0], classes.pop(), channels_last=last)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,7 +14,7 @@ from undertow.attacks.driver.changes import Changes
 from undertow.errors import BadInput
 from undertow.types import Images, Keep, Logits
 
-__all__ = ["Chunk", "Record", "Recorder", "blank"]
+__all__ = ["Chunk", "Record", "Recorder", "Sighting", "blank"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +27,23 @@ class Record:
         success: the iterate that first reached the goal, whatever its step.
         at_most: at most so many records an input (at least 3). Steps are thinned by doubling
             their spacing as the attack goes on.
+        keep: a statistic that is kept of each iterate instead of its image: a function of iterates
+            and their benign inputs, (row, channel, height, width) each, to (row, ...);
+            :attr:`undertow.types.Trajectory.kept` holds it, record by record.
     """
 
     every: int | None = 1
     endpoints: bool = True
     success: bool = False
     at_most: int | None = None
+    keep: Callable[[Images, Images], Tensor] | None = None
 
     def __post_init__(self) -> None:
+        if self.keep is not None and not callable(self.keep):
+            raise BadInput(
+                f"record: keep is {self.keep!r}; it must be a function of iterates and their "
+                "benign inputs, or None"
+            )
         for name, least in (("every", 1), ("at_most", 3)):
             given = getattr(self, name)
             if given is not None and (type(given) is not int or given < least):
@@ -41,6 +51,27 @@ class Record:
                     f"record: {name} is {given!r}; it must be a whole number of at least {least}, "
                     "or None"
                 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sighting:
+    """What a watcher of an attack is shown after each step.
+
+    Args:
+        step: the attack's step.
+        row: the rows that moved; an input has one, or one a wrong class with ``"easiest"``.
+        sample: the inputs that they belong to.
+        x: where they are, (row, channel, height, width). Copy it to keep it.
+        logits: the model's answers there, (row, class).
+        reached: whether each is where its goal is reached, (row,).
+    """
+
+    step: int
+    row: Int64[Tensor, " moving"]
+    sample: Int64[Tensor, " moving"]
+    x: Images
+    logits: Logits
+    reached: Keep
 
 
 def blank(note: Tensor, rows: int) -> Tensor:
@@ -57,7 +88,7 @@ class Chunk:
 
     row: Int64[Tensor, " record"]
     step: Int64[Tensor, " record"]
-    images: Float[Tensor, "record channel height width"] | Changes
+    images: Float[Tensor, "record ..."] | Changes
     logits: Float[Tensor, "record class"]
     notes: Mapping[str, Tensor]
 
@@ -127,14 +158,23 @@ class Recorder:
         return Chunk(
             row=row,
             step=step if isinstance(step, Tensor) else torch.full((len(row),), step),
-            images=(
-                Changes.of(x.detach().to(self.base.device), self.base, row)
-                if self.sparse
-                else _copied(x, self.base)
-            ),
+            images=self._images(row, x),
             logits=_copied(logits, self.base),
             notes={name: _copied(note, self.base) for name, note in notes.items()},
         )
+
+    def _images(self, row: Int64[Tensor, " record"], x: Images) -> Any:
+        """What is kept of the images."""
+        keep = self.policy.keep
+        if keep is not None:
+            made = keep(_copied(x, self.base), self.base[row.to(self.base.device)])
+            if not isinstance(made, Tensor) or made.ndim < 1 or len(made) != len(x):
+                got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+                raise BadInput(f"record: keep gave {got} for {len(x)} iterates; a row each is due")
+            return made.detach()
+        if self.sparse:
+            return Changes.of(x.detach().to(self.base.device), self.base, row)
+        return _copied(x, self.base)
 
     def _thin(self, row: Int64[Tensor, " moving"], step: int) -> None:
         """Double the spacing where the rows that still move have too many records.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from undertow.attacks import make
 from undertow.attacks.driver.craft import Record, Target, craft
+from undertow.attacks.parts.balls import distance
 from undertow.axes import PROFILES
 from undertow.information.profiles import overall_difference
 from undertow.seeds import derive
 from undertow.store import GROUPS, Cell
 from undertow.studies.asked.plan import Unit
 from undertow.studies.done.probe import Probe
-from undertow.types import Attack, Draws, Images, Labels, Trajectory
+from undertow.types import Attack, Draws, Images, Labels, Norm, Trajectory
 
 __all__ = ["Batch", "Filled", "exemplar", "fill"]
 
@@ -97,12 +98,8 @@ def _noise(batch: Batch, model: nn.Module, adversarial: Images, words: Sequence[
 
 
 def _distances(batch: Batch, x: Images) -> dict[str, Tensor]:
-    change = (x - batch.x).flatten(1)
-    return {
-        "l0": (change != 0).sum(dim=1),
-        "l2": change.norm(dim=1),
-        "linf": change.abs().amax(dim=1),
-    }
+    far = {norm: distance(x, batch.x, norm) for norm in get_args(Norm)}
+    return {**far, "l0": far["l0"].to(torch.int64)}
 
 
 def _benign_facts(batch: Batch) -> dict[str, Tensor]:
@@ -110,7 +107,7 @@ def _benign_facts(batch: Batch) -> dict[str, Tensor]:
     no = torch.zeros(len(batch.y), dtype=torch.bool)
     return {
         "target": zero - 1, "steps": zero, "forwards": zero, "backwards": zero, "stalled": no,
-        **_distances(batch, batch.x),
+        "outcome": zero - 1, **_distances(batch, batch.x),
     }  # fmt: skip
 
 
@@ -121,7 +118,7 @@ def _noise_facts(batch: Batch, x: Images) -> dict[str, Tensor]:
 def _facts(batch: Batch, t: Trajectory) -> dict[str, Tensor]:
     return {
         "target": t.target, "steps": t.steps, "forwards": t.forwards, "backwards": t.backwards,
-        "stalled": t.stalled, **_distances(batch, t.end),
+        "stalled": t.stalled, "outcome": t.outcome, **_distances(batch, t.end),
     }  # fmt: skip
 
 
