@@ -22,18 +22,7 @@ _PUBLIC = {
     "study": "undertow.studies.run:study",
 }
 
-__all__ = [
-    "Record",
-    "__version__",
-    "attacks",
-    "craft",
-    "figures",
-    "load_data",
-    "load_model",
-    "measure",
-    "open_run",
-    "study",
-]
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from undertow import attacks as attacks
@@ -56,3 +45,7 @@ def __getattr__(name: str) -> Any:
     if not attribute or attribute != module.rpartition(".")[2]:
         globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

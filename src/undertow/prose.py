@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
-__all__ = ["ATTACK_NAMES", "attack_name", "prose"]
+from undertow.registry import registry
 
-ATTACK_NAMES: Final = {
-    "fgsm": "FGSM",
-    "igsm": "IGSM",
-    "pgd": "PGD",
-    "deepfool": "DeepFool",
-    "cw": "C&W",
-    "jsma": "JSMA",
-    "jsma(adaptive)": "JSMA, adaptive",
-    "jsma(softmax)": "JSMA, softmax",
-    "jsma(gradient)": "JSMA, gradient",
-    "ensemble": "ensemble",
-}
-"""What each attack is called where it is written about."""
+__all__ = ["attack_name", "prose"]
 
 
 def attack_name(attack: str) -> str:
@@ -27,7 +16,8 @@ def attack_name(attack: str) -> str:
     kind, _, of = attack.partition(":")
     if kind == "noise" and of:
         return f"noise, {attack_name(of)} norm"
-    return ATTACK_NAMES.get(attack, attack)
+    look = registry("attack").look(attack)
+    return (look and look.label) or attack
 
 
 def _mention(key: str) -> str:
@@ -35,11 +25,19 @@ def _mention(key: str) -> str:
     return re.sub(r", (\w+)$", r" (\1)", attack_name(key))
 
 
-_KEYS: Final = "|".join(re.escape(k) for k in sorted(ATTACK_NAMES, key=len, reverse=True))
-_ATTACK: Final = re.compile(rf"(?<![\w./:@-])(noise:)?({_KEYS})(?![\w/@(-]|[.:]\S)")
 _MINUS: Final = re.compile(r"(?<![\w.)\]-])-(?=\.?\d)")
 _TIED: Final = re.compile(r"(?<=\d) (?=%)|(?<=\bn) (?== \d)|(?<=\bn =) (?=\d)")
 _PARTED: Final = re.compile(r"(?<=\bn\N{NO-BREAK SPACE}=) (?=\d)")
+
+
+def _attacks() -> re.Pattern[str]:
+    return _pattern(registry("attack").names())
+
+
+@lru_cache(maxsize=4)
+def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    keys = "|".join(re.escape(k) for k in sorted(names, key=len, reverse=True))
+    return re.compile(rf"(?<![\w./:@-])(noise:)?({keys})(?![\w/@(-]|[.:]\S)")
 
 
 def prose(sentence: str) -> str:
@@ -48,7 +46,7 @@ def prose(sentence: str) -> str:
     ``"jsma by -1.4 d_z (n = 6)"`` reads ``"JSMA by −1.4 d_z (n = 6)"``. Names of models, taps and
     files stay as they are; a second time changes nothing.
     """
-    named = _ATTACK.sub(
+    named = _attacks().sub(
         lambda m: f"noise ({attack_name(m[2]).replace(',', '')} norm)" if m[1] else _mention(m[2]),
         sentence,
     )

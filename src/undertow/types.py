@@ -160,6 +160,10 @@ class Attack(ABC):
 
     name: ClassVar[str] = ""
     """Its name in the registry."""
+    label: ClassVar[str] = ""
+    """What a user's own is called in figures and sentences; a registry line tells its own."""
+    color: ClassVar[str] = ""
+    marker: ClassVar[str] = ""
     strength: ClassVar[str | None] = None
     """The setting that is searched when magnitudes are matched; ``None``: it has none."""
 

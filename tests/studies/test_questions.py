@@ -19,6 +19,7 @@ from undertow.studies.answered.questions.q5 import NEGLIGIBLE
 from undertow.studies.answered.results import Results
 from undertow.studies.asked.plan import NOISE, cells_of
 from undertow.studies.asked.spec import StudySpec
+from undertow.studies.names import settled
 
 N, TAPS = 200, 6
 TRIO = ("good_init", "deep_conv", "vgg_like")
@@ -255,7 +256,7 @@ def test_a_study_that_cannot_answer_a_question_is_refused(
 ) -> None:
     spec = StudySpec(**{**SPEC.plain(), **change, "questions": (question,)})
     with pytest.raises(BadInput, match=words):
-        spec.check_names()
+        settled(spec)
 
 
 def test_every_question_names_only_cells_of_the_study() -> None:

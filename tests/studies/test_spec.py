@@ -10,6 +10,7 @@ from undertow.errors import BadInput, UndertowError, UnknownName
 from undertow.store import BENIGN, Cell
 from undertow.studies.asked.plan import NOISE, cells_of, exemplar_units, units
 from undertow.studies.asked.spec import StudySpec, example, load_spec, presets
+from undertow.studies.names import settled
 
 
 def _load(tmp_path: Path, text: str) -> StudySpec:
@@ -20,8 +21,8 @@ def _load(tmp_path: Path, text: str) -> StudySpec:
 
 def test_presets_and_the_example_are_valid_and_name_what_exists(tmp_path: Path) -> None:
     for name in presets():
-        load_spec(name).check_names()
-    _load(tmp_path, example()).check_names()
+        settled(load_spec(name))
+    settled(_load(tmp_path, example()))
 
 
 def test_the_example_shows_every_key(tmp_path: Path) -> None:
@@ -42,7 +43,6 @@ def test_a_spec_survives_yaml(tmp_path: Path) -> None:
         ("name: x\nattaks: []\n", r"line 2: 'attaks'; did you mean 'attacks'"),
         ("name: x\nattacks: [{name: fgsm}]\ndata: {inputs: 0}\n", r"line 3: data.inputs.*got 0"),
         ("a: [", "line 1"),
-        ("name: x\nattacks: [{name: fgsm}]\nnull: foo\n", r"line 3: null: .*'mismatch'.*got 'foo'"),
         ("name: x\nattacks: [{name: fgsm}, {name: fgsm}]\n", "stand twice"),
         ("name: x\nattacks: [{name: fgsm}]\nexemplar_attack: jsma\n", r"'jsma'.*allowed: fgsm"),
         ("name: x\nattacks: [{name: fgsm}]\ncross_check: gaussian_copula\n", "itself"),
@@ -61,6 +61,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, words: 
         ({"attacks": ({"name": "jmsa"},)}, "did you mean 'jsma'"),
         ({"data": {"name": "cifar"}}, "did you mean 'cifar10'"),
         ({"estimator": "ksgg"}, "did you mean 'ksg'"),
+        ({"null": "missmatch"}, "unknown null 'missmatch'; did you mean 'mismatch'"),
         ({"questions": ("q9",)}, "unknown question 'q9'"),
         ({"attacks": ({"name": "fgsm", "settings": {"eps": 1}},)}, "eps"),
     ],
@@ -68,7 +69,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, words: 
 def test_names_are_looked_up_before_anything_runs(change: dict[str, object], words: str) -> None:
     base = {"name": "x", "attacks": ({"name": "fgsm"},), **change}
     with pytest.raises(UndertowError, match=words):
-        StudySpec(**base).check_names()  # type: ignore[arg-type]
+        settled(StudySpec(**base))  # type: ignore[arg-type]
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:

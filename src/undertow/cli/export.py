@@ -7,6 +7,8 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from undertow.cli.outcome import tell_absent
+
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
@@ -30,6 +32,7 @@ def export(
     if kind not in (*get_args(Format), "tensorboard"):
         raise UnknownName("format", kind, [*get_args(Format), "tensorboard"])
     found, folder = open_run(run), out or run / "export"
+    tell_absent(found)
     if kind == "tensorboard":
         written = export_tensorboard(found, folder / "tensorboard" if out is None else folder)
     else:

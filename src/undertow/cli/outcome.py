@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from undertow.store import Run
 
 
+def tell_absent(run: Run) -> None:
+    """Say on standard error which plugins a run was made with that are not here."""
+    if run.absent:
+        told = f"{', '.join(run.absent)}; read as stored"
+        print(f"undertow: made with what is not loaded here: {told}", file=sys.stderr)
+
+
 def finish(run: Run) -> None:
     """Write the report and print its path; name failed shards, and leave with exit code 1."""
     from undertow.report import write_report

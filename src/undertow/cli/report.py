@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from undertow.cli.outcome import tell_absent
+
 
 def report(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
@@ -19,4 +21,5 @@ def report(
     from undertow.store import open_run
 
     found = open_run(run)
+    tell_absent(found)
     print(write_report(found, out or run / "report.html"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from undertow.cli.options import Json
+from undertow.cli.outcome import tell_absent
 from undertow.cli.show import document, table
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def show(run: OneRun, as_json: Json = False) -> None:
     from undertow.store import open_run
 
     found = open_run(run)
+    tell_absent(found)
     facts = _line(found, found.path) | {"run": str(found.path)}
     cells = [_cell_line(found, cell) for cell in found.cells]
     verdicts = [

@@ -11,6 +11,7 @@ from undertow.data.images import ImageSet
 from undertow.data.registry import DATASETS, DataSource
 from undertow.data.splits import SPLITS, divide
 from undertow.errors import UnknownName
+from undertow.loading import is_source
 from undertow.progress import SILENT, Progress
 
 __all__ = ["DATASETS", "SPLITS", "DataSource", "ImageSet", "cache_dir", "listing", "load_data"]
@@ -40,7 +41,7 @@ def load_data(
     """
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
-    if name in DATASETS:
+    if name in DATASETS or is_source(name):
         folder = None if data_dir is None else Path(data_dir).expanduser()
         return DATASETS[name](split, folder, progress)
     path = Path(str(name)).expanduser()

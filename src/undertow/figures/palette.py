@@ -7,9 +7,10 @@ swaps one for the other, so a figure is drawn once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, get_args
+from typing import Final, cast, get_args
 
 from undertow.figures.data import Marker
+from undertow.registry import Look, registry
 from undertow.store import BENIGN, split_key
 
 __all__ = [
@@ -32,18 +33,6 @@ FAINT: Final = "#9a9a9a"
 """What is there for comparison only."""
 GRID: Final = "#e4e4e4"
 
-_KNOWN: Final = {
-    BENIGN: INK,
-    "fgsm": "#e69f00",
-    "igsm": "#d55e00",
-    "deepfool": "#009e73",
-    "cw": "#cc79a7",
-    "jsma": "#0072b2",
-    "jsma(adaptive)": "#d55e00",
-    "pgd": "#882255",
-    "ensemble": "#44aa99",
-    "noise": "#777777",
-}
 PALETTE: Final = (
     "#0072b2",
     "#e69f00",
@@ -55,6 +44,8 @@ PALETTE: Final = (
     "#44aa99",
     "#332288",
     "#999933",
+    "#aa4499",
+    "#661100",
 )
 _TWINS: Final = (
     "#4aa8e0",
@@ -67,6 +58,8 @@ _TWINS: Final = (
     "#66c9b8",
     "#8f7ee0",
     "#c4c457",
+    "#d58cc9",
+    "#c97b63",
 )
 
 # Iterates: dark to light on paper, and away from the background on a dark screen as well.
@@ -117,18 +110,6 @@ DARK: Final = {
 """The twin of every colour on a dark screen."""
 
 _MARKERS: Final[tuple[Marker, ...]] = tuple(m for m in get_args(Marker) if m)
-_MARKER_OF: Final[dict[str, Marker]] = {
-    BENIGN: "circle",
-    "fgsm": "square",
-    "igsm": "diamond",
-    "deepfool": "triangle",
-    "cw": "cross",
-    "jsma": "down",
-    "jsma(adaptive)": "star",
-    "pgd": "hexagon",
-    "ensemble": "star",
-    "noise": "circle",
-}
 
 
 def _base(key: str) -> str:
@@ -142,12 +123,11 @@ def paints(keys: Iterable[str]) -> dict[str, str]:
     """A colour for each curve: one for an attack, its control and its subsets."""
     keys = list(keys)
     bases = list(dict.fromkeys(_base(k) for k in keys))
-    known = {_KNOWN[b] for b in bases if b in _KNOWN}
-    free = iter([c for c in PALETTE if c not in known] + list(PALETTE) * len(bases))
+    told = {b: INK if b == BENIGN else _look(b).color for b in bases}
+    free = iter([c for c in PALETTE if c not in told.values()] + list(PALETTE) * len(bases))
     found: dict[str, str] = {}
-    for base in bases:
-        color = _KNOWN.get(base)
-        found[base] = next(free) if color is None or color in found.values() else color
+    for base, color in told.items():
+        found[base] = color if color and color not in found.values() else next(free)
     return {k: found[_base(k)] for k in keys}
 
 
@@ -156,8 +136,13 @@ def markers(keys: Iterable[str]) -> dict[str, Marker]:
     keys = list(keys)
     bases = list(dict.fromkeys(_base(k) for k in keys))
     other = iter(_MARKERS * (len(bases) // len(_MARKERS) + 1))
-    found = {b: _MARKER_OF[b] if b in _MARKER_OF else next(other) for b in bases}
+    told = {b: "circle" if b == BENIGN else _look(b).marker for b in bases}
+    found = {b: cast(Marker, marker or next(other)) for b, marker in told.items()}
     return {k: found[_base(k)] for k in keys}
+
+
+def _look(attack: str) -> Look:
+    return registry("attack").look(attack) or Look()
 
 
 def ramp(place: float) -> str:

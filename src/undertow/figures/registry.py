@@ -9,7 +9,7 @@ from undertow.registry import Registry
 
 __all__ = ["FIGURES"]
 
-FIGURES: Final[Registry[Figure]] = Registry("figure")
+FIGURES: Final[Registry[Figure]] = Registry("figure", members=("choices", "from_run"))
 _LINES: Final = {
     "trajectory": "Figure 1: IPs of every iterate over depth, and how far they are from benign",
     "aggregate": "Figure 2: IPs of benign inputs and of each attack over depth, with bands",

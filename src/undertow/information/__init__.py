@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_ESTIMATOR", "DEFAULT_NULL", "ESTIMATORS", "NULLS"]
 
-ESTIMATORS: Final[Registry[type[Estimator]]] = Registry("estimator")
+ESTIMATORS: Final[Registry[type[Estimator]]] = Registry("estimator", members=("encode", "pairwise"))
 """Estimators of mutual information; an entry is a class, called without arguments for defaults."""
 
 ESTIMATORS.add(
     "gaussian_copula",
     "undertow.information.estimators.gaussian_copula:GaussianCopula",
     "ranks, normal scores, correlation (Ince et al. 2017); sees monotone dependence",
+    label="Gaussian copula",
 )
 ESTIMATORS.add(
     "binned",
@@ -33,30 +34,38 @@ ESTIMATORS.add(
     "binned_width",
     "undertow.information.estimators.binned:BinnedWidth",
     "bins of equal width, Miller-Madow correction",
+    label="binned, equal width",
 )
 ESTIMATORS.add(
     "ksg",
     "undertow.information.estimators.ksg:KSG",
     "nearest neighbours (Kraskov et al. 2004, algorithm 1); the slow reference",
+    label="KSG",
 )
 
 NULLS: Final[Registry[Null]] = Registry("null")
-"""Nulls: how the counterpart is replaced so that nothing is left to find."""
+"""Nulls: how the counterpart is replaced so that nothing is left to find.
+
+``needs`` says of what: ``references``, other inputs, or ``draws``, random numbers.
+"""
 
 NULLS.add(
     "mismatch",
     "undertow.information.nulls:mismatch",
     "the counterparts of other, benign inputs; keeps smoothness",
+    needs={"references"},
 )
 NULLS.add(
     "shift",
     "undertow.information.nulls:shift",
     "the same counterpart, moved around the torus; keeps smoothness",
+    needs={"draws"},
 )
 NULLS.add(
     "shuffle",
     "undertow.information.nulls:shuffle",
     "the same counterpart, positions permuted; destroys smoothness",
+    needs={"draws"},
 )
 
 DEFAULT_ESTIMATOR: Final = "gaussian_copula"

@@ -50,7 +50,7 @@ class Blocks:
             raise BadInput(f"batch_size is at least 1, got {batch}")
         self.meter, self.x, self.batch, self.keep = meter, x, batch, keep
         self.draws, self.also = draws, also or {}
-        if draws is None and meter.null_name != "mismatch":
+        if draws is None and "draws" in meter.null_needs:
             seeds = [derive(0, "measure", row) for row in range(len(x))]
             self.draws = Draws(torch.tensor(seeds, dtype=torch.int64))
 

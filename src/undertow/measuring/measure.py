@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from undertow.data import ImageSet
 from undertow.errors import BadInput
+from undertow.information import NULLS
 from undertow.information.readers import Readers
 from undertow.measuring.blocks import Blocks
 from undertow.measuring.definitions import attributes, describe
@@ -56,7 +57,7 @@ def measure(
         y: true classes, for the takeover tap; image sets and trajectories have their own.
         taps: patterns for :func:`undertow.taps.choose`, taps, or ``None`` for every block.
         estimator: a name in the estimator registry, or an estimator.
-        null: ``"mismatch"``, ``"shift"`` or ``"shuffle"``.
+        null: ``"mismatch"``, ``"shift"``, ``"shuffle"`` or one of yours, ``"mine.py:null"``.
         references: benign training inputs of the mismatch null (8 is usual); where they are not
             given, 8 of the data set that a shipped model was trained on.
         readers: class readers of these taps (:func:`undertow.measuring.readers_cache.readers_for`).
@@ -93,7 +94,7 @@ def measure(
     """
     x = _example(inputs)
     chosen = _taps(model, x, taps)
-    if references is None and null == "mismatch":
+    if references is None and "references" in NULLS.entry(null).needs:
         references = _own_references(model, x)
     if references is not None:
         _check_images(references, "references")

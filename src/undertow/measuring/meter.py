@@ -20,7 +20,6 @@ from undertow.information import ESTIMATORS, NULLS
 from undertow.information.evidence import evidence
 from undertow.information.grids import coarser
 from undertow.information.matrices import Coded, Matrices, References, source, target
-from undertow.information.nulls import mismatch
 from undertow.information.profiles import all_three
 from undertow.information.readers import Readers, class_information
 from undertow.taps.read import Reading
@@ -102,7 +101,7 @@ class Meter:
         taps: where to read; the last spatial one carries the evidence maps.
         estimator: a name in :data:`undertow.information.ESTIMATORS`, or an estimator.
         null: a name in :data:`undertow.information.NULLS`.
-        references: benign inputs of the same size; needed by ``"mismatch"``.
+        references: benign inputs of the same size, where the null needs them.
         readers: class readers of these taps, or ``None`` for no class information.
 
     Raises:
@@ -123,7 +122,8 @@ class Meter:
     ) -> None:
         self.model, self.taps, self.readers = model, tuple(taps), readers
         self.estimator = _estimator(estimator)
-        self.null_name, self.null = null, NULLS[null]
+        entry = NULLS.entry(null)
+        self.null_name, self.null, self.null_needs = entry.name, NULLS[entry.name], entry.needs
         if not any(tap.spatial for tap in self.taps):
             names = ", ".join(tap.name for tap in self.taps)
             raise BadInput(f"no tap has spatial extent ({names}); add one before the pooling")
@@ -142,10 +142,10 @@ class Meter:
         if references is not None and len(references):
             self.count = len(references)
             self._refer(references)
-        elif self.null is mismatch:
+        elif "references" in self.null_needs:
             raise BadInput(
-                "the mismatch null needs references: give benign training inputs (8 is usual), "
-                "or null='shift'"
+                f"the {self.null_name} null needs references: give benign training inputs (8 is "
+                "usual), or null='shift'"
             )
 
     def _refer(self, references: Images) -> None:

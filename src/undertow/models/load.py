@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
-import sys
 import warnings
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from undertow.errors import BadInput, UndertowError, UnknownName
+from undertow.errors import BadInput, UnknownName
+from undertow.loading import import_file
 from undertow.models.blocks import Normalise
 from undertow.models.devices import usable
 from undertow.models.evaluation import check_output
@@ -177,20 +175,7 @@ def _private(module: nn.Module) -> nn.Module:
 
 
 def _from_file(path: Path, name: str) -> nn.Module:
-    if not path.is_file():
-        raise BadInput(f"there is no file {path} to load a model from")
-    module_name = f"undertow_model_{sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    found = importlib.util.spec_from_file_location(module_name, path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[module_name] = module
-    try:
-        found.loader.exec_module(module)
-    except UndertowError:
-        raise
-    except Exception as error:
-        raise BadInput(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    module = import_file(path)
     if not hasattr(module, name):
         callables = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise UnknownName(f"factory in {path.name}", name, callables)

@@ -145,7 +145,7 @@ def _content(run: Run, plots: list[Plot], lost: list[str]) -> dict[str, Any]:
         "profile_tables": profile_tables(run),
         "attacks": attack_lines(run.spec),
         "asked": flat(_without_attacks(run.spec)),
-        "settings": settings(run.spec, run.manifest),
+        "settings": settings(run.spec, run.manifest, _plugins(run)),
         "definitions": DEFINITIONS,
         "caveats": caveats(answers.caveats if answers else ()),
         "manifest": pretty(run.manifest),
@@ -189,3 +189,10 @@ def write_report(run: Run, out: str | Path | None = None) -> Path:
     with disk_errors(target):
         replace_bytes(target, html.encode())
     return target
+
+
+def _plugins(run: Run) -> list[str]:
+    """What a run was made with beside what Undertow ships, and whether it is here."""
+    absent = run.absent
+    told = [f"{p['kind']} '{p['name']}' of {p['source']}" for p in run.plugins]
+    return [t + (" (not loaded here; shown as it was stored)" if t in absent else "") for t in told]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from undertow.registry import registry
+
 __all__ = ["CAVEATS", "DEFINITIONS", "caveats", "settings"]
 
 DEFINITIONS: Final = (
@@ -102,17 +104,14 @@ def caveats(told: Iterable[str]) -> list[str]:
     return [*told, *(c for c in CAVEATS if not any(t in c for t in again))]
 
 
-_ESTIMATORS: Final = {
-    "gaussian_copula": "Gaussian copula: average ranks, normal scores, correlation, "
-    "−½·log₂(1 − ρ²), small-sample bias removed (Ince et al. 2017)",
-    "binned": "binned, with Miller–Madow correction",
-    "ksg": "nearest neighbours (Kraskov et al. 2004)",
-}
-_NULLS: Final = {
-    "mismatch": "mismatch: against other benign inputs",
-    "shuffle": "shuffled positions",
-    "shift": "toroidal shifts",
-}
+def _told(kind: str, name: object) -> str:
+    """An entry's label and summary; of one that is not here, what the run kept of it."""
+    entries = registry(kind)
+    if str(name) in entries:
+        entry = entries.entry(str(name))
+        return f"{entry.label}: {entry.summary}"
+    look = entries.look(str(name))
+    return (look and look.label) or str(name)
 
 
 def _find(key: str, *places: Mapping[str, Any]) -> Any:
@@ -126,13 +125,22 @@ def _find(key: str, *places: Mapping[str, Any]) -> Any:
     return None
 
 
-def settings(spec: Mapping[str, Any], manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """How this run was measured: estimator, null, references, seed, as far as it says."""
+def settings(
+    spec: Mapping[str, Any], manifest: Mapping[str, Any], plugins: Iterable[str] = ()
+) -> tuple[tuple[str, str], ...]:
+    """How this run was measured: estimator, null, references, seed, as far as it says.
+
+    Args:
+        spec: what was asked.
+        manifest: what the run says of itself.
+        plugins: each in words.
+    """
     estimator, null = (_find(k, spec, manifest) for k in ("estimator", "null"))
     told = (
-        ("Estimator", _ESTIMATORS.get(str(estimator), estimator)),
-        ("Null", _NULLS.get(str(null), null)),
+        ("Estimator", estimator and _told("estimator", estimator)),
+        ("Null", null and _told("null", null)),
         ("Reference inputs of the null", _find("references", spec, manifest)),
         ("Seed", _find("seed", spec, manifest)),
+        ("Plugins", "; ".join(plugins)),
     )
     return tuple((name, str(value)) for name, value in told if value not in (None, {}, []))

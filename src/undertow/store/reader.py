@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -16,6 +17,7 @@ import xarray as xr
 import yaml
 
 from undertow.errors import BadInput, Foreign, UnknownName
+from undertow.registry import HOMES, Look, registry, remember
 from undertow.store import arrays, lazy
 from undertow.store.answers import Answers
 from undertow.store.cell import BENIGN, Cell
@@ -54,6 +56,24 @@ class Run:
         self.path = path
         self.manifest: Mapping[str, Any] = manifest
         self._results = path / "results.zarr"
+
+    @cached_property
+    def plugins(self) -> tuple[Mapping[str, str], ...]:
+        """What the run was made with beside what Undertow ships: kind, name, source, look."""
+        told = self.manifest.get("plugins", ())
+        found = [p for p in told if isinstance(p, dict)] if isinstance(told, list) else []
+        keys = ("kind", "name", "source", "label", "color", "marker")
+        plain = [{k: str(p.get(k, ""))[:300] for k in keys} for p in found]
+        return tuple(p for p in plain if p["kind"] in HOMES and p["name"].isprintable())
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Those of them that are not registered here, in words; results are read without them."""
+        return tuple(
+            f"{p['kind']} '{p['name']}' of {p['source']}"
+            for p in self.plugins
+            if p["name"] not in registry(p["kind"])
+        )
 
     @cached_property
     def spec(self) -> Mapping[str, Any]:
@@ -247,6 +267,15 @@ class Run:
         )
 
 
+def look_of(plugin: Mapping[str, str]) -> Look:
+    """The look that a run kept of a plugin, part by part, as far as it is one."""
+    look = Look()
+    for part in ("label", "color", "marker"):
+        with suppress(BadInput):
+            look = replace(look, **{part: plugin[part]})
+    return look
+
+
 def open_run(path: str | os.PathLike[str]) -> Run:
     """Open a run's directory for reading.
 
@@ -276,4 +305,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
                 f"'{folder}' was written by a newer undertow (schema {version}, "
                 f"this one reads up to {SCHEMA_VERSION}); upgrade undertow"
             )
-    return Run(folder, manifest)
+    run = Run(folder, manifest)
+    for plugin in run.plugins:
+        remember(plugin["kind"], plugin["name"], look_of(plugin))
+    return run

@@ -32,6 +32,7 @@ from undertow.studies.done.executors.work import accept, job_of
 from undertow.studies.done.manifest import manifest_of
 from undertow.studies.done.probe import select
 from undertow.studies.done.workshop import Workshop
+from undertow.studies.names import plugins_told, settled
 
 __all__ = ["study"]
 
@@ -68,14 +69,14 @@ def study(
         UndertowError: for a spec, data, models or a directory that cannot be used.
     """
     spec = _overridden(spec if isinstance(spec, StudySpec) else load_spec(spec), inputs, seed)
-    spec.check_names()
+    spec = settled(spec)
     executor = _executor(workers, cluster)
     data = load_data(spec.data.name, spec.data.split, data_dir=data_dir, progress=progress)
     train = load_data(spec.data.name, "fit", data_dir=data_dir, progress=progress)
     models = {name: load_model(name, device=device) for name in spec.models}
     for name, model in models.items():
         _check_fit(name, model, data, device)
-    manifest = manifest_of(spec, data, train, models, device)
+    manifest = manifest_of(spec, data, train, models, device, plugins_told(spec))
     with create_run(out or Path("runs") / spec.name, spec.plain(), manifest) as writer:
         started = time.monotonic()
         index = _selection(writer, spec, data, models, device, progress)

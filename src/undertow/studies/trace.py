@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from undertow.attacks import ATTACKS
 from undertow.data import load_data
 from undertow.errors import BadInput
+from undertow.loading import is_source
 from undertow.progress import SILENT, Progress
 from undertow.store import Run
 from undertow.studies.asked.spec import AttackSpec, DataSpec, StudySpec
@@ -43,19 +45,23 @@ def trace(
         progress: told how far it is.
 
     Raises:
-        BadInput: for the noise control, which has no steps to follow.
+        BadInput: for an attack that cannot be followed on one model.
     """
-    if attack == "noise":
-        raise BadInput("noise has no steps to trace; it is the control beside every other attack")
+    entry = ATTACKS.entry(attack)
+    if entry.needs:
+        controls = "norms" in entry.needs
+        what = "is a control without steps" if controls else "is aimed at several models, too many"
+        raise BadInput(f"{entry.name} {what} to trace; choose another attack")
     there = len(load_data(data, "test", data_dir=data_dir, progress=progress))
     flat = "".join(c if c.isalnum() or c in "_." else "-" for c in model)
     spec = StudySpec(
-        name=f"trace-{flat}-{attack}-{index}",
+        name=f"trace-{flat}-{entry.name}-{index}",
         models=(model,),
-        attacks=(AttackSpec(name=attack),),
+        plugins=({"attack": attack},) if is_source(attack) else (),
+        attacks=(AttackSpec(name=entry.name),),
         data=DataSpec(name=data, inputs=min(POPULATION, there), select="all", first=(index,)),
         exemplars=1,
-        exemplar_attack=attack,
+        exemplar_attack=entry.name,
         follow_only=True,
         questions=(),
         seed=seed,

@@ -35,8 +35,6 @@ TARGETS: Final = {
     "second": "the second likeliest",
     "least_likely": "the least likely",
 }
-NOT_ALONE: Final = frozenset({"ensemble", "noise"})
-"""Attacks that need another attack or another model beside them."""
 UPLOAD: Final = "upload"
 
 
@@ -44,7 +42,7 @@ def attacks() -> dict[str, str]:
     """Attacks that need nothing beside them, with what they do."""
     from undertow.attacks import ATTACKS
 
-    return {e.name: e.summary for e in ATTACKS.entries() if e.name not in NOT_ALONE}
+    return {e.name: e.summary for e in ATTACKS.entries() if not e.needs}
 
 
 def _data_sets() -> list[str]:

@@ -105,7 +105,9 @@ def _readable(results: Results, cell: Cell) -> bool:
 
 
 def _curves(results: Results, model: str) -> dict[str, dict[str, Curve]]:
-    curves = {}
+    curves: dict[str, dict[str, Curve]] = {}
+    if len(results.taps(model)) < 2:
+        return curves  # nothing lies between one tap and itself
     for key, cell, rows in _shown(results, model):
         depth = results.depth(model)
         bands = {p: aggregate(results.profile(cell, p)[rows], depth) for p in PROFILES}

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from undertow.errors import BadInput, UnknownName
+from undertow.registry import registry
 
 __all__ = ["AttackSpec", "DataSpec", "StudySpec", "example", "load_spec", "presets"]
 
@@ -58,7 +59,7 @@ class AttackSpec(_Strict):
     @property
     def ensemble(self) -> bool:
         """Whether it is aimed at several models at once."""
-        return self.name == "ensemble"
+        return "models" in registry("attack").needs(self.name)
 
 
 class DataSpec(_Strict):
@@ -85,6 +86,8 @@ class StudySpec(_Strict):
 
     Args:
         name: its name, shown in reports.
+        plugins: files and modules that register attacks, estimators, nulls or questions of your
+            own; wherever such a name stands, ``path/to/mine.py:Class`` may stand as well.
         models: model names, as ``load_model`` takes them.
         compressed: which of them is a compression of which other: ``{original: compressed}``.
         attacks: the attacks; each runs on each model, or on those that it names.
@@ -92,7 +95,7 @@ class StudySpec(_Strict):
         taps: names or globs of modules; empty for the automatic choice.
         estimator: a mutual information estimator.
         cross_check: a second estimator under which every verdict must hold too; null for none.
-        null: how the null is made.
+        null: how the null is made; a name from the registry of nulls.
         references: how many benign training inputs the mismatch null averages over.
         readers: how many training inputs the class readers are fitted on; 0 for none.
         exemplars: how many inputs get every iterate recorded and measured, for the attack named
@@ -107,6 +110,7 @@ class StudySpec(_Strict):
     """
 
     name: str
+    plugins: tuple[str | dict[str, str], ...] = ()
     models: Annotated[tuple[str, ...], Field(min_length=1)] = ("good_init",)
     compressed: dict[str, str] = {}
     attacks: tuple[AttackSpec, ...]
@@ -114,7 +118,7 @@ class StudySpec(_Strict):
     taps: tuple[str, ...] = ()
     estimator: str = "gaussian_copula"
     cross_check: str | None = "binned"
-    null: Literal["mismatch", "shift", "shuffle"] = "mismatch"
+    null: str = "mismatch"
     references: Count = 8
     readers: Annotated[int, Field(ge=0)] = 2000
     exemplars: Annotated[int, Field(ge=0)] = 12
@@ -193,33 +197,6 @@ class StudySpec(_Strict):
         if self.traced is None:
             return ()
         return self.exemplar_models or self.aims(self.attack(self.traced))[0]
-
-    def check_names(self) -> None:
-        """Look every name up in its registry.
-
-        Raises:
-            UnknownName: with the nearest and all allowed names.
-            BadInput: for settings that an attack does not take, or a question that this study
-                cannot answer.
-        """
-        from undertow.attacks import ATTACKS, make
-        from undertow.data import DATASETS
-        from undertow.information import ESTIMATORS
-        from undertow.models import MODELS
-        from undertow.studies.answered.questions import QUESTIONS
-
-        for attack in self.attacks:
-            ATTACKS.entry(attack.name)
-            make(attack.name, **attack.settings)
-        for model in self.models:
-            if ":" not in model.removeprefix("zoo:"):
-                MODELS.entry(model.removeprefix("zoo:"))
-        if not Path(self.data.name).expanduser().exists():
-            DATASETS.entry(self.data.name)
-        for estimator in filter(None, (self.estimator, self.cross_check)):
-            ESTIMATORS.entry(estimator)
-        for question in self.questions:
-            QUESTIONS[question].cells(self)
 
     def plain(self) -> dict[str, Any]:
         """The spec as numbers and words, ready for YAML and JSON."""

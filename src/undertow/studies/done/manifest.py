@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 from undertow.data import ImageSet
 from undertow.models import fingerprint
 from undertow.models.devices import processor
+from undertow.registry import plugin_hashes
 from undertow.studies.asked.spec import StudySpec
 
 __all__ = ["hardware", "manifest_of", "versions"]
@@ -52,15 +53,20 @@ def manifest_of(
     train: ImageSet,
     models: Mapping[str, nn.Module],
     device: str,
+    plugins: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """The manifest of a new run; ``hashes`` must stay the same when it is resumed."""
+    hashes: dict[str, Any] = {
+        "data": {data.split: data.fingerprint, train.split: train.fingerprint},
+        "weights": {name: fingerprint(model) for name, model in models.items()},
+    }
+    if spec.plugins:
+        hashes["plugins"] = plugin_hashes(spec.plugins)
     return {
         "seed": spec.seed,
         "classes": list(data.classes),
         "versions": versions(),
         "hardware": hardware(device),
-        "hashes": {
-            "data": {data.split: data.fingerprint, train.split: train.fingerprint},
-            "weights": {name: fingerprint(model) for name, model in models.items()},
-        },
+        "hashes": hashes,
+        **({"plugins": [dict(p) for p in plugins]} if plugins else {}),
     }

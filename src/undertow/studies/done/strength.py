@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from undertow.attacks import make, match_strength, settings_of
+from undertow.attacks import make, settings_of
+from undertow.attacks.driver.match import match as match_strength
 from undertow.data import ImageSet
 from undertow.errors import BadInput
 from undertow.models.outputs import logits_in

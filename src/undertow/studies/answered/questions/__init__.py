@@ -1,6 +1,7 @@
 """The questions that a study answers from its stored results alone.
 
-A question of your own is one file and one line: ``QUESTIONS.add("mine", "my_package:MINE", "…")``.
+A question of your own is one file and one line: ``QUESTIONS.add("mine", "my_package:MINE", "…")``,
+or ``path/to/mine.py:MINE`` in a study.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Question(Protocol):
         ...
 
 
-QUESTIONS: Registry[Question] = Registry("question")
+QUESTIONS: Registry[Question] = Registry("question", members=("id", "words", "cells", "claims"))
 QUESTIONS.add(
     "q1",
     "undertow.studies.answered.questions.q1:Q1",

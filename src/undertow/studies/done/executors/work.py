@@ -24,6 +24,7 @@ from undertow.errors import BadInput, Unavailable
 from undertow.information.readers import Reader, Readers
 from undertow.models import fingerprint, load_model
 from undertow.models.devices import out_of_memory
+from undertow.registry import load_plugins, plugin_hashes
 from undertow.studies.asked.plan import Unit
 from undertow.studies.asked.spec import StudySpec
 from undertow.studies.done.executors.job import Job, Outcome, Results, Task
@@ -111,6 +112,9 @@ def forget(key: str) -> None:
 
 
 def _build(job: Job) -> Workshop:
+    plugins = job.spec.get("plugins", ())
+    _same("plugins", job.hashes.get("plugins", {}), plugin_hashes(plugins))
+    load_plugins(plugins)
     spec = StudySpec(**job.spec)
     here = versions()
     _same("versions", job.versions, {name: here[name] for name in job.versions})

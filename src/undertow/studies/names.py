@@ -1,0 +1,109 @@
+"""The names in a study, looked up before anything runs; files that they name are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from undertow.attacks import make
+from undertow.errors import BadInput
+from undertow.loading import is_source
+from undertow.registry import Entry, load_plugins, registry
+from undertow.studies.asked.spec import StudySpec
+
+__all__ = ["plugins_told", "settled"]
+
+
+def settled(spec: StudySpec) -> StudySpec:
+    """A spec whose every name is in its registry.
+
+    What ``plugins`` lists is loaded. Where ``path/to/mine.py:Class`` stands, the registered name
+    stands afterwards, and the file among the plugins, as ``{kind: source}``.
+
+    Raises:
+        UnknownName: with the nearest and all allowed names.
+        BadInput: for a plugin that cannot be used, settings that an attack does not take, or a
+            question that this study cannot answer.
+    """
+    load_plugins(spec.plugins)
+    found = _again(_Settling(spec).plain())
+    for attack in found.attacks:
+        make(attack.name, **attack.settings)
+    for question in found.questions:
+        registry("question")[question].cells(found)
+    return found
+
+
+class _Settling:
+    """A spec as plain data, file names on the way to names."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self.spec = spec
+        self.plugins: list[str | dict[str, str]] = list(spec.plugins)
+
+    def plain(self) -> dict[str, Any]:
+        spec, plain = self.spec, self.spec.plain()
+        for one in plain["attacks"]:
+            one["name"] = self.attack(one["name"])
+            if "attack" in one["settings"]:
+                one["settings"]["attack"] = self.attack(one["settings"]["attack"])
+        followed = spec.exemplar_attack
+        if followed is not None and followed not in {a.label for a in spec.attacks}:
+            plain["exemplar_attack"] = self.named("attack", followed)
+        plain["estimator"] = self.named("estimator", spec.estimator)
+        plain["cross_check"] = spec.cross_check and self.named("estimator", spec.cross_check)
+        plain["null"] = self.named("null", spec.null)
+        plain["questions"] = [self.named("question", q) for q in spec.questions]
+        if not Path(spec.data.name).expanduser().exists():
+            plain["data"]["name"] = self.named("data set", spec.data.name)
+        for model in spec.models:
+            if ":" not in model.removeprefix("zoo:"):
+                self.named("model", model.removeprefix("zoo:"))
+        return plain | {"plugins": self.plugins}
+
+    def named(self, kind: str, given: str) -> str:
+        """The registered name; where a file was named, the file is among the plugins."""
+        entries = registry(kind)
+        if not is_source(given) or given in entries:
+            return entries.entry(given).name
+        if {kind: given} not in self.plugins:
+            self.plugins.append({kind: given})
+        return entries.named(given)
+
+    def attack(self, given: Any) -> Any:
+        """An attack by name, or as a mapping with settings; an inner one alike."""
+        if isinstance(given, str):
+            return self.named("attack", given)
+        if not isinstance(given, Mapping) or "name" not in given:
+            return given
+        plain = {**given, "name": self.named("attack", given["name"])}
+        return {**plain, "attack": self.attack(given["attack"])} if "attack" in given else plain
+
+
+def _again(plain: Mapping[str, Any]) -> StudySpec:
+    try:
+        return StudySpec(**plain)
+    except ValidationError as problem:  # two attacks may have one name only now
+        raise BadInput(str(problem.errors()[0]["msg"]).removeprefix("Value error, ")) from None
+
+
+def plugins_told(spec: StudySpec) -> list[dict[str, str]]:
+    """What a run keeps of the plugins it was made with, so that it can be read without them."""
+    used = [("attack", a.name) for a in spec.attacks]
+    used += [("estimator", e) for e in (spec.estimator, spec.cross_check) if e]
+    used += [("null", spec.null), *(("question", q) for q in spec.questions)]
+    entries: dict[tuple[str, str], Entry] = {
+        (kind, name): registry(kind).entry(name) for kind, name in used
+    }
+    return [
+        {
+            "kind": kind, "name": name, "summary": entry.summary[:200], "label": entry.look.label,
+            "color": entry.look.color, "marker": entry.look.marker,
+            "source": entry.source or str(entry.target)[:200],
+        }
+        for (kind, name), entry in entries.items()
+        if not entry.shipped
+    ]  # fmt: skip
