@@ -201,7 +201,8 @@ class Registry(Generic[T]):
         try:
             self.add(
                 name, cast(T, found), lines[0] if lines else source,
-                label=label, color=color, marker=marker, needs=getattr(found, "needs", ()), source=source,
+                label=label, color=color, marker=marker, needs=getattr(found, "needs", ()),
+                source=source,
             )  # fmt: skip
         except BadInput as error:
             if had is not None:
