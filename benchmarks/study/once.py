@@ -23,7 +23,7 @@ ATTACKS = {
     "igsm": {"name": "igsm", "settings": {"epsilon": 0.03}},
     "jsma": {"name": "jsma", "target": "easiest"},
 }
-STORE = ((RunWriter, "prepare"), (RunWriter, "write_all"), (RunWriter, "exemplar"),
+STORE = ((RunWriter, "prepare"), (RunWriter, "write"), (RunWriter, "exemplar"),
          (RunWriter, "update_manifest"), (Ledger, "record_all"), (Ledger, "plan_all"))  # fmt: skip
 
 

@@ -88,10 +88,10 @@ def test_discrete_maps_of_the_input() -> None:
     x = torch.arange(64)
     y = x % 4
     one_to_one = torch.stack([x % 8, x // 8], 1).float()
-    assert plane.binned(one_to_one, y) == plane.Binned(x=6.0, y=2.0)
-    assert plane.binned((x % 8)[:, None].float(), y) == plane.Binned(x=3.0, y=2.0)
-    assert plane.binned((x // 8)[:, None].float(), y) == plane.Binned(x=3.0, y=0.0)
-    assert plane.binned(torch.full((64, 3), 5.0), y) == plane.Binned(x=0.0, y=0.0)
+    assert plane.binned(one_to_one, y) == plane.BinnedPlace(x=6.0, y=2.0)
+    assert plane.binned((x % 8)[:, None].float(), y) == plane.BinnedPlace(x=3.0, y=2.0)
+    assert plane.binned((x // 8)[:, None].float(), y) == plane.BinnedPlace(x=3.0, y=0.0)
+    assert plane.binned(torch.full((64, 3), 5.0), y) == plane.BinnedPlace(x=0.0, y=0.0)
 
 
 def test_bins_cluster_what_falls_together() -> None:

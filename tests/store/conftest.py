@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from undertow.store import Cell, RunWriter, create_run, template
+from undertow.testing.runs import arrays_of
 
 TAPS = ("stem", "stage1", "stage2")
 DEPTH = (0.1, 0.5, 1.0)
@@ -42,7 +43,7 @@ def prepare(writer: RunWriter, cell: Cell, samples: int, shard: int) -> None:
 def fill(writer: RunWriter, cell: Cell, shard: int, samples: int, size: int, salt: int = 0) -> None:
     start, stop = shard * size, min(samples, (shard + 1) * size)
     for group in ("profiles", "attacks", "class_information"):
-        writer.write(group, cell, rows(group, start, stop, salt), start)
+        writer.write({(group, cell): arrays_of(rows(group, start, stop, salt))}, start)
     writer.ledger.record(cell, shard, "done", seconds=0.1, worker="test")
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from undertow.errors import BadInput, Foreign
-from undertow.store import Answers, Claim, Number, Question, curve_key, split_key
+from undertow.store import Answer, Answers, Claim, Number, curve_key, split_key
 
 CURVE = {"depth": [0, 1], "mean": [1, 2], "low": [0, 1], "high": [2, 3]}
 
@@ -37,7 +37,7 @@ def test_a_number_that_is_none_is_kept_as_none_and_json_stays_valid(value: float
     found = Answers.load(
         Answers.of(
             questions=[
-                Question(
+                Answer(
                     id="q",
                     question="?",
                     claims=(
@@ -100,7 +100,7 @@ def test_a_question_says_what_all_its_claims_agree_on(
     verdicts: tuple[str, ...], whole: str | None
 ) -> None:
     claims = tuple(Claim(claim="c", verdict=v, sentence="s") for v in verdicts)
-    assert Question(id="q", question="?", claims=claims).verdict == whole
+    assert Answer(id="q", question="?", claims=claims).verdict == whole
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 
 from undertow.store.chunks import (
     FILL,
-    Layout,
+    ArrayLayout,
     array_json,
     chunk_key,
     decode,
@@ -45,7 +45,7 @@ def test_files_are_what_zarr_writes(
     )  # fmt: skip
     theirs[...] = values
 
-    layout = Layout(shape, dtype, chunks, dims, said)
+    layout = ArrayLayout(shape, dtype, chunks, dims, said)
     ours = tmp_path / "ours"
     ours.mkdir()
     put(ours / "zarr.json", array_json(layout))
@@ -83,7 +83,7 @@ def _damaged(data: bytes, how: str) -> bytes:
     return encode(np.zeros(400, "<f4"), replace(LAYOUT, chunks=(400,)))
 
 
-LAYOUT = Layout((40,), "<f4", (4,), ("sample",))
+LAYOUT = ArrayLayout((40,), "<f4", (4,), ("sample",))
 
 
 @pytest.mark.parametrize("how", ["short", "flipped", "empty", "too large"])
@@ -101,7 +101,7 @@ KEYS = [3, -1, slice(None), slice(2, 9), slice(8, 1, -3), slice(5, 5), slice(Non
 def test_parts_are_read_as_zarr_reads_them(tmp_path: Path, rows: int | slice) -> None:
     """Whatever is asked for, from whole chunks, missing ones and the last, which is cut."""
     values = np.arange(30, dtype="<f8").reshape(10, 3)
-    layout = Layout((10, 3), "<f8", (4, 3), ("sample", "tap"))
+    layout = ArrayLayout((10, 3), "<f8", (4, 3), ("sample", "tap"))
     put(tmp_path / "zarr.json", array_json(layout))
     for shard in (0, 2):
         put(tmp_path / chunk_key(shard, 2), encode(values[shard * 4 :][:4], layout))

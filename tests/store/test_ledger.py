@@ -84,7 +84,7 @@ def read_ledger_of(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def history(data: bytes, key: tuple[Cell, int | str]) -> list[module.Record]:
+def history(data: bytes, key: tuple[Cell, int | str]) -> list[module.LedgerLine]:
     """Every record that a prefix of the whole lines gives for a shard."""
     lines, found = data.splitlines(keepends=True), []
     for event in lines:

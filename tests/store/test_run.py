@@ -14,7 +14,7 @@ import xarray as xr
 from undertow.errors import BadInput, Foreign, Unavailable, UnknownName
 from undertow.store import Answers, Cell, create_run, open_run
 from undertow.store.manifest import differences
-from undertow.testing.runs import exemplar
+from undertow.testing.runs import arrays_of, exemplar
 
 from .conftest import CELL, SPEC, TAPS, fill, prepare, rows
 
@@ -74,15 +74,15 @@ def test_a_shard_touches_only_its_own_files(make: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("start", "stop"), [(2, 6), (0, 5), (4, 11), (8, 12)])
 def test_rows_that_would_cut_across_shards_are_refused(make: Make, start: int, stop: int) -> None:
     with create_run(make(), SPEC, MANIFEST) as writer, pytest.raises(BadInput, match="cut across"):
-        writer.write("attacks", CELL, rows("attacks", start, stop), start)
+        writer.write({("attacks", CELL): arrays_of(rows("attacks", start, stop))}, start)
 
 
 def test_halves_of_a_shard_can_be_written_one_after_the_other(make: Make) -> None:
     path = make(done=0)
     with create_run(path, SPEC, MANIFEST) as writer:
         for a, b in ((0, 2), (2, 4)):
-            writer.write("attacks", CELL, rows("attacks", a, b), a)
-        writer.write("attacks", CELL, rows("attacks", 4, 10), 4)
+            writer.write({("attacks", CELL): arrays_of(rows("attacks", a, b))}, a)
+        writer.write({("attacks", CELL): arrays_of(rows("attacks", 4, 10))}, 4)
     np.testing.assert_array_equal(open_run(path).attacks(CELL)["l2"], rows("attacks", 0, 10)["l2"])
 
 
@@ -91,9 +91,9 @@ def test_other_shapes_and_forgotten_variables_are_refused(make: Make) -> None:
         with pytest.raises(BadInput, match="is there with shape"):
             writer.prepare("attacks", CELL, rows("attacks", 0, 12), 4)
         with pytest.raises(BadInput, match="l2 missing"):
-            writer.write("attacks", CELL, rows("attacks", 0, 4).drop_vars("l2"), 0)
+            writer.write({("attacks", CELL): arrays_of(rows("attacks", 0, 4).drop_vars("l2"))}, 0)
         with pytest.raises(BadInput, match="not prepared"):
-            writer.write("attacks", Cell("a", "b"), rows("attacks", 0, 4), 0)
+            writer.write({("attacks", Cell("a", "b")): arrays_of(rows("attacks", 0, 4))}, 0)
 
 
 def test_another_spec_is_refused_with_the_differences(make: Make) -> None:

@@ -13,7 +13,7 @@ from undertow.attacks.driver.record import Sighting
 from undertow.errors import BadInput
 from undertow.viewer.attacking import attack_live
 from undertow.viewer.form import attacks, chosen_settings, declared
-from undertow.viewer.jobs import Job, Jobs, Stopped
+from undertow.viewer.jobs import Jobs, LiveAttack, Stopped
 from undertow.viewer.source import Source
 
 
@@ -54,7 +54,7 @@ def test_an_attack_can_be_stopped_between_steps() -> None:
 def test_one_attack_at_a_time_and_stop_ends_it() -> None:
     jobs = Jobs()
 
-    def work(job: Job) -> None:
+    def work(job: LiveAttack) -> None:
         while True:
             job.check()
             time.sleep(0.005)
@@ -78,7 +78,7 @@ def test_one_attack_at_a_time_and_stop_ends_it() -> None:
 def test_what_an_attack_raises_is_told(error: Exception, words: str) -> None:
     jobs = Jobs()
 
-    def work(job: Job) -> None:
+    def work(job: LiveAttack) -> None:
         raise error
 
     job = jobs.start(work)
@@ -105,7 +105,7 @@ def test_a_live_attack_shows_its_steps_and_then_its_profiles(source: Source) -> 
         .eval()
         .requires_grad_(False)
     )
-    job, shown = Job(), []
+    job, shown = LiveAttack(), []
     show = job.show
 
     def noting(path: object, words: str) -> None:

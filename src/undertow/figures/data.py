@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import numpy as np
 
 from undertow.errors import BadInput
+from undertow.loading import load_object
 from undertow.store import Run
 
 __all__ = [
@@ -26,6 +27,9 @@ __all__ = [
     "Picture",
     "Series",
 ]
+
+INKS: Final = ("undertow.figures.plotly_ink:draw", "undertow.figures.print_ink:render")
+"""For the screen and for print; imported when a figure shows itself."""
 
 Line: TypeAlias = Literal["solid", "dashed", "dotted", "none"]
 Marker: TypeAlias = Literal[
@@ -275,9 +279,7 @@ class FigureData:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         """Interactive where a notebook can draw plotly, else the printed figure; no network."""
-        from undertow.figures.plotly_ink import draw
-        from undertow.figures.print_ink import render
-
+        draw, render = (cast(Callable[..., Any], load_object(ink)) for ink in INKS)
         return {
             "application/vnd.plotly.v1+json": draw(self).to_plotly_json(),
             "image/svg+xml": render(self, "svg").decode(),

@@ -16,7 +16,7 @@ from torch import Tensor
 from undertow.errors import BadInput
 from undertow.information import ESTIMATORS, NULLS
 from undertow.information.matrices import source
-from undertow.information.truths import TASKS, Task
+from undertow.information.truths import TASKS, KnownPair
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 from undertow.types import Draws, Estimator
@@ -128,19 +128,19 @@ def _independence(estimator: Estimator, samples: int, seed: int) -> Iterator[_Wo
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
         return rng.standard_normal((2, *shape))
 
-    task = Task("gaussian", 0.0, draw, monotone=True)
+    task = KnownPair("gaussian", 0.0, draw, monotone=True)
     for n in SIZES:
         yield partial(_known, estimator, "independence", task, n, samples, seed)
 
 
 def _zeros(estimator: Estimator, samples: int, seed: int) -> Iterator[_Work]:
-    def task(share: float) -> Task:
+    def task(share: float) -> KnownPair:
         def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
             return np.abs(rng.standard_normal((2, *shape))) * (rng.random((2, *shape)) >= share)
 
         # Nearest neighbours have no answer to zeros in one of two maps (see KSG).
         covered = share == 0 or estimator.name != "ksg"
-        return Task(f"zeros {share:.0%}", 0.0, draw, monotone=covered)
+        return KnownPair(f"zeros {share:.0%}", 0.0, draw, monotone=covered)
 
     for share in ZEROS:
         for n in SIZES[1:]:
@@ -160,7 +160,7 @@ _MAKERS: Final[dict[Part, Callable[[Estimator, int, int], Iterator[_Work]]]] = {
 
 
 def _known(
-    estimator: Estimator, part: Part, task: Task, n: int, samples: int, seed: int
+    estimator: Estimator, part: Part, task: KnownPair, n: int, samples: int, seed: int
 ) -> Iterator[Calibration]:
     repeats = max(8, samples // n)
     rng = np.random.default_rng(derive(seed, "calibrate", part, task.name, n))
@@ -173,7 +173,7 @@ def _known(
     )
 
 
-def _reads(estimator: Estimator, task: Task, sees: bool) -> Reads:
+def _reads(estimator: Estimator, task: KnownPair, sees: bool) -> Reads:
     if estimator.name == "gaussian_copula" and not task.monotone:
         return "no bound" if task.discrete else "monotone part"
     if estimator.name.startswith("binned"):

@@ -21,7 +21,7 @@ from torch import Tensor
 from undertow.errors import BadInput
 from undertow.types import Labels
 
-__all__ = ["CAVEATS", "Binned", "Kernel", "binned", "kernel", "patterns"]
+__all__ = ["CAVEATS", "BinnedPlace", "KernelPlace", "binned", "kernel", "patterns"]
 
 CAVEATS: Final = (
     "In a deterministic network with continuous inputs I(X;T) is infinite or constant; what "
@@ -42,7 +42,7 @@ UNITS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Binned:
+class BinnedPlace:
     """A layer's place by binning, in bits: I(X;T) = H(T) and I(T;Y)."""
 
     x: float
@@ -50,7 +50,7 @@ class Binned:
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class KernelPlace:
     """A layer's place by pairwise distances, in bits.
 
     Args:
@@ -101,7 +101,7 @@ def binned(
     bins: int = 30,
     low: float | None = None,
     high: float | None = None,
-) -> Binned:
+) -> BinnedPlace:
     """I(X;T) and I(T;Y) of a layer whose units are cut into bins of equal width.
 
     T is the tuple of all units' bins. As the network is deterministic and every input counts as
@@ -129,12 +129,12 @@ def binned(
     _, codes = np.unique(activations, return_inverse=True)
     whole = _entropy(codes)
     within = sum(share * _entropy(codes[rows]) for share, rows in _classes(labels))
-    return Binned(x=whole, y=whole - within)
+    return BinnedPlace(x=whole, y=whole - within)
 
 
 def kernel(
     activations: Float[Tensor, "sample unit"], labels: Labels, *, noise_variance: float = 0.1
-) -> Kernel:
+) -> KernelPlace:
     """Bounds of I(X;T) and I(T;Y) for a layer with Gaussian noise added to every unit.
 
     T = h + ε with ε ~ N(0, σ²): T is a mixture of one Gaussian an input, and I(X;T) is its entropy
@@ -160,7 +160,7 @@ def kernel(
     parts = [(share, _mixture(h[rows], noise_variance)) for share, rows in _classes(labels)]
     within_upper = sum(share * part[0] for share, part in parts)
     within_lower = sum(share * part[1] for share, part in parts)
-    return Kernel(
+    return KernelPlace(
         x_lower=lower,
         x_upper=upper,
         y=upper - within_upper,

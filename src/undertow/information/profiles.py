@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,8 @@ from undertow.errors import UnknownName
 from undertow.information.matrices import Matrices
 
 __all__ = [
-    "Coupling", "Part", "Reduction", "all_three", "iip", "input_output_curve", "ioc", "oip",
-    "overall_difference",
+    "Coupling", "Part", "Reduction", "all_three", "benign_spread", "differences", "iip",
+    "input_output_curve", "ioc", "oip", "overall_difference",
 ]  # fmt: skip
 
 Part: TypeAlias = Literal["net", "raw", "null"]
@@ -112,6 +113,31 @@ def overall_difference(
     usable = np.isfinite(unit) & (unit > 0)
     scaled = np.where(usable & np.isfinite(gap), gap / np.where(usable, unit, 1.0), 0.0)
     return np.asarray(np.sqrt(np.square(scaled).sum(axis=-1)), dtype=np.float64)
+
+
+def differences(
+    profiles: Mapping[str, npt.ArrayLike],
+    benign: Mapping[str, npt.ArrayLike],
+    benign_std: Mapping[str, npt.ArrayLike],
+) -> tuple[dict[str, npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+    """:func:`overall_difference` of each profile by name, and that of all together.
+
+    Args:
+        profiles: by name, (..., tap) each.
+        benign: to compare with, under the same names.
+        benign_std: as :func:`benign_spread` gives it.
+    """
+    parts = {p: overall_difference(profiles[p], benign[p], benign_std[p]) for p in profiles}
+    return parts, np.linalg.norm(np.stack(list(parts.values())), axis=0)
+
+
+def benign_spread(benign: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
+    """Standard deviation of each profile over benign inputs, (tap,): the unit of differences.
+
+    Args:
+        benign: profiles by name, (sample, tap) each.
+    """
+    return {p: np.asarray(values).std(axis=0, ddof=1) for p, values in benign.items()}
 
 
 def _means(matrices: Matrices, part: str, axis: int) -> Float[Tensor, "sample map"]:

@@ -26,8 +26,8 @@ from undertow.information.backend.numba.correlations import products
 from undertow.types import Labels
 
 __all__ = [
-    "MIXING", "Reader", "Readers", "class_information", "features", "fit", "takeover",
-    "takeover_depth", "takeover_step",
+    "MIXING", "Reader", "Readers", "class_information", "features", "fit", "rival_of",
+    "takeover", "takeover_depth", "takeover_step",
 ]  # fmt: skip
 
 MIXING = 1e-3
@@ -154,6 +154,11 @@ def class_information(
         BadInput: if a reader's tap is missing or has another size.
     """
     return torch.stack([_bits(readers, tap, maps) for tap in readers.by_tap], dim=1)
+
+
+def rival_of(logits: Float[Tensor, "sample class"], true: Labels) -> Int64[Tensor, " sample"]:
+    """The wrong class with the largest logit: the answer itself where it is wrong."""
+    return logits.scatter(1, true[:, None], -torch.inf).argmax(1)
 
 
 def takeover(

@@ -1,6 +1,6 @@
 """Pairs of variables whose mutual information is known, after the benchmark of Czyż et al. (2023).
 
-A :class:`Task` draws samples and knows its bits. Transforms of one variable that can be undone
+A :class:`KnownPair` draws samples and knows its bits. Transforms of one variable that can be undone
 keep the information, monotone or not.
 """
 
@@ -14,14 +14,22 @@ from typing import Any, Final
 import numpy as np
 from scipy.special import digamma, ndtr
 
-__all__ = ["TASKS", "Task", "additive_noise", "gaussian", "shared_zeros", "student", "transformed"]
+__all__ = [
+    "TASKS",
+    "KnownPair",
+    "additive_noise",
+    "gaussian",
+    "shared_zeros",
+    "student",
+    "transformed",
+]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Pair = tuple[Array, Array]
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class KnownPair:
     """A pair of variables.
 
     Args:
@@ -39,30 +47,30 @@ class Task:
     discrete: bool = False
 
 
-def gaussian(rho: float) -> Task:
+def gaussian(rho: float) -> KnownPair:
     """Bivariate Gaussian of correlation ρ: -½·log2(1 - ρ²)."""
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Pair:
         x, noise = rng.standard_normal((2, *shape))
         return x, rho * x + sqrt(1 - rho**2) * noise
 
-    return Task(f"gaussian ρ={rho:g}", -0.5 * log2(1 - rho**2), draw, monotone=True)
+    return KnownPair(f"gaussian ρ={rho:g}", -0.5 * log2(1 - rho**2), draw, monotone=True)
 
 
 def transformed(
-    name: str, task: Task, x: Callable[[Array], Array], y: Callable[[Array], Array], *,
+    name: str, task: KnownPair, x: Callable[[Array], Array], y: Callable[[Array], Array], *,
     monotone: bool = True,
-) -> Task:  # fmt: skip
+) -> KnownPair:  # fmt: skip
     """The same information behind transforms of x and y that can be undone."""
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Pair:
         first, second = task.draw(rng, shape)
         return x(first), y(second)
 
-    return Task(name, task.bits, draw, monotone=monotone and task.monotone)
+    return KnownPair(name, task.bits, draw, monotone=monotone and task.monotone)
 
 
-def additive_noise(epsilon: float) -> Task:
+def additive_noise(epsilon: float) -> KnownPair:
     """X uniform on [0, 1), Y = X + uniform noise on [-ε, ε], ε ≤ ½: ε - ln 2ε nats."""
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Pair:
@@ -70,10 +78,10 @@ def additive_noise(epsilon: float) -> Task:
         return x, x + epsilon * (2 * rng.random(shape) - 1)
 
     bits = (epsilon - log(2 * epsilon)) / log(2)
-    return Task(f"additive noise ε={epsilon:g}", bits, draw, monotone=False)
+    return KnownPair(f"additive noise ε={epsilon:g}", bits, draw, monotone=False)
 
 
-def student(rho: float, freedom: int) -> Task:
+def student(rho: float, freedom: int) -> KnownPair:
     """Bivariate Student t of dispersion ρ: dependent even where ρ = 0."""
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Pair:
@@ -87,10 +95,10 @@ def student(rho: float, freedom: int) -> Task:
         return volume + half * float(digamma(half) - digamma(freedom / 2))
 
     nats = 2 * entropy(1) - entropy(2) - 0.5 * log(1 - rho**2)
-    return Task(f"student ν={freedom} ρ={rho:g}", nats / log(2), draw, monotone=False)
+    return KnownPair(f"student ν={freedom} ρ={rho:g}", nats / log(2), draw, monotone=False)
 
 
-def shared_zeros(share: float) -> Task:
+def shared_zeros(share: float) -> KnownPair:
     """Both zero at the same positions, independent elsewhere: the entropy of being zero."""
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Pair:
@@ -99,7 +107,7 @@ def shared_zeros(share: float) -> Task:
         return x * keep, y * keep
 
     bits = -share * log2(share) - (1 - share) * log2(1 - share)
-    return Task(f"shared zeros {share:.0%}", bits, draw, monotone=False, discrete=True)
+    return KnownPair(f"shared zeros {share:.0%}", bits, draw, monotone=False, discrete=True)
 
 
 def _half_cube(x: Array) -> Array:
@@ -121,7 +129,7 @@ def _same(x: Array) -> Array:
 
 
 _BASE = gaussian(0.8)
-TASKS: Final[tuple[Task, ...]] = (
+TASKS: Final[tuple[KnownPair, ...]] = (
     *(gaussian(rho) for rho in (0.2, 0.5, 0.8, 0.9, 0.95)),
     transformed("asinh", _BASE, np.arcsinh, np.arcsinh),
     transformed("half cube", _BASE, _half_cube, _half_cube),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,16 @@ from torch import Tensor
 
 from undertow.data import ImageSet
 from undertow.errors import BadInput
-from undertow.measuring.meter import Found, Kept, Meter
+from undertow.measuring.meter import Measured, Meter, TapMatrices
+from undertow.models.devices import even_parts
 from undertow.progress import Progress
 from undertow.seeds import derive
 from undertow.types import Draws, Images
 
-__all__ = ["Blocks"]
+__all__ = ["BATCH", "Blocks"]
+
+BATCH = 64
+"""Rows measured at once where nobody says how many."""
 
 
 class Blocks:
@@ -54,14 +57,11 @@ class Blocks:
             seeds = [derive(0, "measure", row) for row in range(len(x))]
             self.draws = Draws(torch.tensor(seeds, dtype=torch.int64))
 
-    def run(self, progress: Progress) -> Found:
+    def run(self, progress: Progress) -> Measured:
         """Everything that was found, row by row; profiles of others end in ``@NAME``."""
-        total: Found | None = None
+        total: Measured | None = None
         with progress("Measuring", len(self.x), "inputs") as advance:
-            # Even parts: convolutions may round differently for a few left-over inputs.
-            parts = -(-len(self.x) // self.batch)
-            edges = [len(self.x) * part // parts for part in range(parts + 1)]
-            for start, stop in pairwise(edges):
+            for start, stop in even_parts(0, len(self.x), self.batch):
                 found = self._one(start, stop)
                 total = _room(found, len(self.x)) if total is None else total
                 _put(total, found, start, self.keep)
@@ -69,7 +69,7 @@ class Blocks:
         assert total is not None
         return total
 
-    def _one(self, start: int, stop: int) -> Found:
+    def _one(self, start: int, stop: int) -> Measured:
         draws = self.draws
         if draws is not None:
             draws = draws[torch.arange(start, stop)]
@@ -83,21 +83,21 @@ class Blocks:
         return found
 
 
-def _room(first: Found, rows: int) -> Found:
+def _room(first: Measured, rows: int) -> Measured:
     """Arrays for all rows, shaped like those of the first batch."""
 
     def empty(like: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.full((rows, *like.shape[1:]), np.nan, np.float32)
 
     classes = first.class_information
-    return Found(
+    return Measured(
         logits=empty(first.logits),
         profiles={name: empty(values) for name, values in first.profiles.items()},
         class_information=None if classes is None else empty(classes),
     )
 
 
-def _put(total: Found, found: Found, start: int, keep: Sequence[int]) -> None:
+def _put(total: Measured, found: Measured, start: int, keep: Sequence[int]) -> None:
     rows = slice(start, start + len(found.logits))
     total.logits[rows] = found.logits
     for name, values in found.profiles.items():
@@ -107,7 +107,7 @@ def _put(total: Found, found: Found, start: int, keep: Sequence[int]) -> None:
     for number, both in found.kept.items():
         old = total.kept.get(number)
         total.kept[number] = (
-            both if old is None else Kept(_more(old.S, both.S), _more(old.T, both.T))
+            both if old is None else TapMatrices(_more(old.S, both.S), _more(old.T, both.T))
         )
 
 

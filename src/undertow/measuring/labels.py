@@ -13,15 +13,15 @@ from torch import Tensor
 
 from undertow.axes import PROFILES
 from undertow.errors import BadInput
-from undertow.information.profiles import overall_difference
-from undertow.information.readers import takeover, takeover_depth, takeover_step
-from undertow.measuring.meter import Found, Meter
+from undertow.information.profiles import differences
+from undertow.information.readers import rival_of, takeover, takeover_depth, takeover_step
+from undertow.measuring.meter import Measured, Meter
 from undertow.types import Trajectory
 
 __all__ = ["labelled", "with_classes", "with_difference"]
 
 
-def labelled(meter: Meter, found: Found, row: str, keep: tuple[int, ...]) -> xr.Dataset:
+def labelled(meter: Meter, found: Measured, row: str, keep: tuple[int, ...]) -> xr.Dataset:
     """Profiles, logits, class information and kept matrices of a batch, with their coordinates."""
     taps = meter.taps
     variables: dict[str, Any] = {n: ((row, "tap"), v) for n, v in found.profiles.items()}
@@ -44,7 +44,7 @@ def labelled(meter: Meter, found: Found, row: str, keep: tuple[int, ...]) -> xr.
     return xr.Dataset(variables, coords)
 
 
-def _matrices(found: Found, taps: int) -> dict[str, Any]:
+def _matrices(found: Measured, taps: int) -> dict[str, Any]:
     """S and T of all taps in one array each, NaN beyond a tap's own maps."""
     widest = max(both.S.raw.shape[2] for both in found.kept.values())
     arrays: dict[str, Any] = {}
@@ -76,7 +76,7 @@ def with_classes(
     logits = torch.from_numpy(dataset["logits"].values)
     if trajectory is not None:
         label = trajectory.label.cpu()
-        rival = _rival(trajectory.end_logits.cpu().float(), label)[trajectory.sample.cpu()]
+        rival = rival_of(trajectory.end_logits.cpu().float(), label)[trajectory.sample.cpu()]
         label = label[trajectory.sample.cpu()]
     elif y is not None:
         label = y.cpu().long()
@@ -84,7 +84,7 @@ def with_classes(
             raise BadInput(
                 f"labels are {rows} numbers from 0 to {classes - 1}, got {y.tolist()[:8]}"
             )
-        rival = _rival(logits, label)
+        rival = rival_of(logits, label)
     else:
         return dataset
     dataset = dataset.assign(label=(row, label.numpy()))
@@ -107,11 +107,6 @@ def with_classes(
     return dataset
 
 
-def _rival(logits: Tensor, label: Tensor) -> Tensor:
-    """The wrong class with the largest logit: the answer itself where it is wrong."""
-    return logits.scatter(1, label[:, None], -torch.inf).argmax(1)
-
-
 def with_difference(dataset: xr.Dataset, benign_std: Mapping[str, Any] | xr.Dataset) -> xr.Dataset:
     """The overall difference of every iterate from its sample's benign one (step 0).
 
@@ -122,15 +117,13 @@ def with_difference(dataset: xr.Dataset, benign_std: Mapping[str, Any] | xr.Data
     if missing:
         raise BadInput(f"benign_std lacks {', '.join(missing)} (needed: {', '.join(PROFILES)})")
     first = np.searchsorted(dataset["sample"].values, dataset["sample"].values)
-    parts = {}
-    for profile in PROFILES:
-        values = dataset[profile].values
-        unit = np.asarray(benign_std[profile], dtype=float)
-        if unit.shape != values.shape[1:]:
+    profiles = {p: dataset[p].values for p in PROFILES}
+    unit = {p: np.asarray(benign_std[p], dtype=float) for p in PROFILES}
+    for profile, values in profiles.items():
+        if unit[profile].shape != values.shape[1:]:
             raise BadInput(
-                f"benign_std['{profile}'] is {unit.shape}, one a tap is {values.shape[1:]}"
+                f"benign_std['{profile}'] is {unit[profile].shape}, one a tap is {values.shape[1:]}"
             )
-        parts[profile] = overall_difference(values, values[first], unit)
-    whole = np.sqrt(sum(np.square(part) for part in parts.values()))
+    parts, whole = differences(profiles, {p: v[first] for p, v in profiles.items()}, unit)
     named: dict[str, Any] = {f"difference_{profile}": ("record", v) for profile, v in parts.items()}
     return dataset.assign(named | {"difference": ("record", whole)})

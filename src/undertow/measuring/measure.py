@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
-import torch
 import xarray as xr
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from undertow.data import ImageSet
 from undertow.errors import BadInput
 from undertow.information import NULLS
 from undertow.information.readers import Readers
-from undertow.measuring.blocks import Blocks
+from undertow.measuring.blocks import BATCH, Blocks
 from undertow.measuring.definitions import attributes, describe
 from undertow.measuring.labels import labelled, with_classes, with_difference
 from undertow.measuring.meter import Meter
@@ -42,7 +42,7 @@ def measure(
     readers: Readers | None = None,
     draws: Draws | None = None,
     benign_std: Mapping[str, Any] | xr.Dataset | None = None,
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     keep_matrices: Collection[int] = (),
     progress: Progress = SILENT,
 ) -> xr.Dataset:
@@ -118,7 +118,7 @@ def measure_with(
     *,
     draws: Draws | None = None,
     benign_std: Mapping[str, Any] | xr.Dataset | None = None,
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     keep_matrices: Collection[int] = (),
     also: Mapping[str, Meter] | None = None,
     progress: Progress = SILENT,
@@ -179,15 +179,39 @@ def _taps(
     model: nn.Module, x: Images, taps: Sequence[Tap] | Sequence[str] | str | None
 ) -> tuple[Tap, ...]:
     if taps is None or isinstance(taps, str):
-        return choose(model, x, taps)
+        key = ("taps", taps, tuple(x.shape[1:]), x.dtype, x.device)
+        chosen: tuple[Tap, ...] = _remembered(model, key, lambda: choose(model, x, taps))
+        return chosen
     ready = [tap for tap in taps if isinstance(tap, Tap)]
     return tuple(ready) if len(ready) == len(taps) > 0 else choose(model, x, [str(t) for t in taps])
 
 
-def _own_references(
-    model: nn.Module, x: Images
-) -> Float[torch.Tensor, "reference channel height width"] | None:
+References: TypeAlias = Float[Tensor, "reference channel height width"]
+_known: WeakKeyDictionary[nn.Module, tuple[Any, dict[Any, Any]]] = WeakKeyDictionary()
+"""What was found for a model before, with the state of the weights for which it was found."""
+
+
+def _remembered(model: nn.Module, key: Any, find: Callable[[], Any]) -> Any:
+    """What ``find`` gives, asked once for a model as long as its weights stay as they are."""
+    state = tuple(
+        (t.data_ptr(), 0 if t.is_inference() else t._version)
+        for t in (*model.parameters(), *model.buffers())
+    )
+    known = _known.get(model)
+    if known is None or known[0] != state:
+        known = _known[model] = (state, {})
+    if key not in known[1]:
+        known[1][key] = find()
+    return known[1][key]
+
+
+def _own_references(model: nn.Module, x: Images) -> References | None:
     """Eight training inputs of the data set whose shipped weights these are, if they are."""
+    found: Tensor | None = _remembered(model, "references", lambda: _found_references(model))
+    return None if found is None else found.to(x.device)
+
+
+def _found_references(model: nn.Module) -> References | None:
     from undertow.data import load_data
     from undertow.models.cards import WEIGHTS, read_card, stem
     from undertow.models.measures import fingerprint
@@ -202,7 +226,7 @@ def _own_references(
     rows = np.random.default_rng(derive(0, "references")).choice(
         len(train), REFERENCES, replace=False
     )
-    return train[np.sort(rows)][0].to(x.device)
+    return train[np.sort(rows)][0]
 
 
 def _kept_rows(keep: Collection[int], rows: int) -> tuple[int, ...]:

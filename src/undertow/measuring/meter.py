@@ -25,7 +25,7 @@ from undertow.information.readers import Readers, class_information
 from undertow.taps.read import Reading
 from undertow.types import Draws, Estimator, Images, Tap
 
-__all__ = ["PARTS", "Found", "Kept", "Meter", "Seen"]
+__all__ = ["PARTS", "Forwarded", "Measured", "Meter", "TapMatrices"]
 
 PARTS = {"": "net", "_raw": "raw", "_null": "null"}
 """Suffix of a profile's name to the part of the matrices that it is built from."""
@@ -37,7 +37,7 @@ Profiles: TypeAlias = dict[str, Float[Tensor, " sample"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
+class TapMatrices:
     """S and T of one tap for the rows asked for, (row, channel, map) and (row, map, class)."""
 
     S: Matrices
@@ -45,7 +45,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Found:
+class Measured:
     """What was measured on one batch.
 
     Args:
@@ -59,10 +59,10 @@ class Found:
     logits: NDArray[np.float32]
     profiles: dict[str, NDArray[np.float32]]
     class_information: NDArray[np.float32] | None
-    kept: dict[int, Kept] = field(default_factory=dict)
+    kept: dict[int, TapMatrices] = field(default_factory=dict)
 
 
-class Seen:
+class Forwarded:
     """What one forward pass over a batch showed, ready for any number of estimators.
 
     Args:
@@ -161,7 +161,7 @@ class Meter:
         other.estimator, other.readers = _estimator(estimator), None
         return other
 
-    def see(self, x: Images) -> Seen:
+    def see(self, x: Images) -> Forwarded:
         """Run the model on a batch; :meth:`found` of this meter and those beside it takes it.
 
         Args:
@@ -170,11 +170,11 @@ class Meter:
         Raises:
             BadInput: if the logits are not finite.
         """
-        return Seen(x, reading.read(self.model, x, self.taps, contract=_evidence))
+        return Forwarded(x, reading.read(self.model, x, self.taps, contract=_evidence))
 
     def __call__(
         self, x: Images, *, draws: Draws | None = None, keep: Collection[int] = ()
-    ) -> Found:
+    ) -> Measured:
         """Measure one batch.
 
         Args:
@@ -184,10 +184,12 @@ class Meter:
         """
         return self.found(self.see(x), draws=draws, keep=keep)
 
-    def found(self, seen: Seen, *, draws: Draws | None = None, keep: Collection[int] = ()) -> Found:
+    def found(
+        self, seen: Forwarded, *, draws: Draws | None = None, keep: Collection[int] = ()
+    ) -> Measured:
         """As for the batch itself, from what :meth:`see` saw of it."""
         columns: list[Profiles] = []
-        kept: dict[int, Kept] = {}
+        kept: dict[int, TapMatrices] = {}
         for number, tap in enumerate(self.taps):
             if not tap.spatial:
                 columns.append({})
@@ -195,15 +197,15 @@ class Meter:
             both = self._matrices(tap, seen, draws)
             columns.append(_profiles(both))
             if keep:
-                kept[number] = Kept(_rows(both.S, keep), _rows(both.T, keep))
-        return Found(
+                kept[number] = TapMatrices(_rows(both.S, keep), _rows(both.T, keep))
+        return Measured(
             logits=seen.logits.cpu().numpy(),
             profiles=_joined(columns, len(seen.logits)),
             class_information=self._classes(seen.maps),
             kept=kept,
         )
 
-    def _matrices(self, tap: Tap, seen: Seen, draws: Draws | None) -> Kept:
+    def _matrices(self, tap: Tap, seen: Forwarded, draws: Draws | None) -> TapMatrices:
         fine, shared = seen.on_both_grids(tap)
         by, null = self.estimator, self.null
         try:
@@ -211,7 +213,7 @@ class Meter:
             T = target(by, shared, seen.evidence, self.evidence, null=null, draws=draws)
         except BadInput as problem:
             raise BadInput(f"tap '{tap.name}': {problem}") from None
-        return Kept(S, T)
+        return TapMatrices(S, T)
 
     def _classes(self, maps: Mapping[str, Tensor]) -> NDArray[np.float32] | None:
         if self.readers is None:
@@ -250,7 +252,7 @@ def _quarters(fine: Coded, shared: Coded) -> bool:
     return halved and all(f % s == 0 for f, s in zip(fine.grid, shared.grid, strict=True))
 
 
-def _profiles(both: Kept) -> Profiles:
+def _profiles(both: TapMatrices) -> Profiles:
     found: Profiles = {}
     for suffix, part in PARTS.items():
         three = all_three(both.S, both.T, part=part)  # type: ignore[arg-type]

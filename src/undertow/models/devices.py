@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import platform
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 
 from undertow.errors import BadInput
 
-__all__ = ["out_of_memory", "processor", "usable"]
+__all__ = ["even_parts", "out_of_memory", "processor", "usable"]
 
 
 def usable(device: str | torch.device) -> torch.device:
@@ -38,6 +39,16 @@ def processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration, IndexError):
         return platform.processor() or platform.machine()
+
+
+def even_parts(start: int, stop: int, most: int) -> list[tuple[int, int]]:
+    """Rows ``start`` to ``stop`` in as few parts of at most ``most`` as can be, as even as can be.
+
+    Even, since kernels may round differently for a few left-over inputs.
+    """
+    count = -(-(stop - start) // most)
+    edges = [start + (stop - start) * part // count for part in range(count + 1)]
+    return list(pairwise(edges))
 
 
 def out_of_memory(problem: BaseException) -> bool:

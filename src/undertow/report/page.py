@@ -20,7 +20,7 @@ from undertow.report.kinds import kinds
 from undertow.report.numbers import interval, say
 from undertow.report.tables import attack_table, profile_tables
 from undertow.report.words import DEFINITIONS, caveats, settings
-from undertow.store import Question, Run, Table
+from undertow.store import Answer, Run, Table
 from undertow.store.files import disk_errors, replace_bytes
 
 __all__ = ["chosen_figures", "write_report"]
@@ -58,7 +58,7 @@ def chosen_figures(run: Run) -> Iterator[FigureData | str]:
                 yield f"{name}: {error}"
 
 
-def _counted(question: Question) -> list[tuple[str, int]]:
+def _counted(question: Answer) -> list[tuple[str, int]]:
     """How many claims have each verdict."""
     found = [claim.verdict for claim in question.claims]
     return [(verdict, found.count(verdict)) for verdict in _SIGNS if verdict in found]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from undertow.store.answers import (
+    Answer,
     Answers,
     Claim,
     Control,
     Curve,
     Effect,
     Number,
-    Question,
     Table,
     Transfer,
     curve_key,
@@ -17,15 +17,36 @@ from undertow.store.answers import (
 )
 from undertow.store.cell import BENIGN, Cell
 from undertow.store.check import Fault
-from undertow.store.ledger import Ledger, Record
+from undertow.store.ledger import Ledger, LedgerLine
 from undertow.store.merge import merge_runs
 from undertow.store.reader import Run, open_run
 from undertow.store.schema import GROUPS, SCHEMA_VERSION, template, validate
 from undertow.store.writer import RunWriter, create_run
 
 __all__ = [
-    "BENIGN", "GROUPS", "SCHEMA_VERSION", "Answers", "Cell", "Claim", "Control", "Curve",
-    "Effect", "Fault", "Ledger", "Number", "Question", "Record", "Run", "RunWriter", "Table",
-    "Transfer", "create_run", "curve_key", "merge_runs", "open_run", "split_key", "template",
+    "BENIGN",
+    "GROUPS",
+    "SCHEMA_VERSION",
+    "Answer",
+    "Answers",
+    "Cell",
+    "Claim",
+    "Control",
+    "Curve",
+    "Effect",
+    "Fault",
+    "Ledger",
+    "LedgerLine",
+    "Number",
+    "Run",
+    "RunWriter",
+    "Table",
+    "Transfer",
+    "create_run",
+    "curve_key",
+    "merge_runs",
+    "open_run",
+    "split_key",
+    "template",
     "validate",
 ]  # fmt: skip

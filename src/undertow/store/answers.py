@@ -15,8 +15,19 @@ from undertow.errors import BadInput, Foreign
 from undertow.notebook import table
 
 __all__ = [
-    "ANSWERS_VERSION", "Answers", "Claim", "Control", "Curve", "Effect", "Number", "Question",
-    "Table", "Transfer", "Verdict", "curve_key", "split_key",
+    "ANSWERS_VERSION",
+    "Answer",
+    "Answers",
+    "Claim",
+    "Control",
+    "Curve",
+    "Effect",
+    "Number",
+    "Table",
+    "Transfer",
+    "Verdict",
+    "curve_key",
+    "split_key",
 ]  # fmt: skip
 
 ANSWERS_VERSION: Final = 1
@@ -66,7 +77,7 @@ class Claim(_Record):
     control: Control | None = None
 
 
-class Question(_Record):
+class Answer(_Record):
     """One question with its claims; ``missing`` says what kept it from being answered."""
 
     id: str
@@ -179,7 +190,7 @@ class Answers(_Record):
     """
 
     schema_version: Literal[1] = Field(ANSWERS_VERSION, alias="schema")
-    questions: tuple[Question, ...] = ()
+    questions: tuple[Answer, ...] = ()
     aggregates: dict[str, dict[str, dict[str, Curve]]] = {}
     effects: dict[str, dict[str, dict[str, Effect]]] = {}
     transfers: tuple[Transfer, ...] = ()

@@ -21,7 +21,7 @@ from zarr.storage import LocalStore
 
 from undertow.errors import BadInput, Foreign
 from undertow.store.chunks import (
-    Layout,
+    ArrayLayout,
     array_json,
     chunk_key,
     encode,
@@ -79,7 +79,7 @@ def create(
     *,
     chunk: int | None,
     attributes: dict[str, Any],
-) -> dict[str, Layout]:
+) -> dict[str, ArrayLayout]:
     """Make the arrays of a dataset, or make sure that they are there as they should be.
 
     Variables along ``sample`` are left unfilled, the others are written. Attributes come last, so a
@@ -118,7 +118,7 @@ def create(
     return layouts
 
 
-def _layout(array: xr.Variable, chunk: int | None) -> Layout:
+def _layout(array: xr.Variable, chunk: int | None) -> ArrayLayout:
     shape = tuple(int(n) for n in array.shape)
     chunks = tuple(
         max(1, min(chunk or size, size) if dim == "sample" else size)
@@ -126,10 +126,10 @@ def _layout(array: xr.Variable, chunk: int | None) -> Layout:
     )
     said = tuple((k, v) for k, v in array.attrs.items() if isinstance(v, str))
     dtype = array.dtype.newbyteorder("<").str
-    return Layout(shape, dtype, chunks, tuple(str(d) for d in array.dims), said)
+    return ArrayLayout(shape, dtype, chunks, tuple(str(d) for d in array.dims), said)
 
 
-def _make(folder: Path, layout: Layout, name: str) -> None:
+def _make(folder: Path, layout: ArrayLayout, name: str) -> None:
     """The metadata of one array, unless they are there; torn ones are made anew."""
     folder.mkdir(exist_ok=True)
     found = layout_of(folder / META)
@@ -142,27 +142,31 @@ def _make(folder: Path, layout: Layout, name: str) -> None:
         )
 
 
-def _fill(folder: Path, layout: Layout, values: np.ndarray) -> None:
+def _fill(folder: Path, layout: ArrayLayout, values: np.ndarray) -> None:
     """Write an array that is one chunk."""
     if values.size:
         put(folder / chunk_key(0, values.ndim), encode(values, layout))
 
 
-def layouts(results: Path, path: str) -> dict[str, Layout]:
+def layouts(results: Path, path: str) -> dict[str, ArrayLayout]:
     """How the arrays of a group lie on the disk."""
     found = {name: layout_of(results / path / name / META) for name in array_names(results, path)}
     return {name: layout for name, layout in found.items() if layout is not None}
 
 
 def write(
-    results: Path, path: str, dataset: xr.Dataset, start: int, known: Mapping[str, Layout]
+    results: Path,
+    path: str,
+    rows: Mapping[str, np.ndarray],
+    start: int,
+    known: Mapping[str, ArrayLayout],
 ) -> list[Path]:
     """Write the rows ``start…`` of a group that :func:`create` made.
 
     Args:
         results: the folder of the root group.
         path: where in it.
-        dataset: the rows; every array along ``sample`` that was made must be there.
+        rows: arrays by name; every one along ``sample`` that was made must be there.
         start: the first row; the rows are whole shards, or lie inside one.
         known: how its arrays lie on the disk.
 
@@ -172,16 +176,17 @@ def write(
     Raises:
         BadInput: arrays missing or misshapen, or rows that would touch another shard's file.
     """
-    rows, files = dataset.sizes["sample"], []
+    files: list[Path] = []
     split = {name: layout for name, layout in known.items() if layout.split}
     first = next(iter(split.values()))
-    whole = _whole(path, start, start + rows, first)
-    if absent := sorted(set(split) - {str(n) for n in dataset.variables}):
+    if absent := sorted(set(split) - set(rows)):
         raise BadInput(f"{path}: {', '.join(absent)} missing")
+    count = len(rows[next(iter(split))])
+    whole = _whole(path, start, start + count, first)
     for name, layout in split.items():
-        values = np.asarray(dataset.variables[name].values)
+        values = np.asarray(rows[name])
         dtype = np.dtype(layout.dtype)
-        if values.shape != (rows, *layout.shape[1:]) or values.dtype.kind != dtype.kind:
+        if values.shape != (count, *layout.shape[1:]) or values.dtype.kind != dtype.kind:
             raise BadInput(
                 f"{path}/{name}: got {values.dtype} {values.shape}, prepared as {dtype} "
                 f"{layout.shape}"
@@ -189,7 +194,7 @@ def write(
         if not whole:
             _patch(results, f"{path}/{name}", start, values)
         size = layout.chunks[0]
-        for shard in range(start // size, (start + rows - 1) // size + 1) if values.size else ():
+        for shard in range(start // size, (start + count - 1) // size + 1) if values.size else ():
             file = results / path / name / chunk_key(shard, values.ndim)
             if whole:
                 put(file, encode(values[shard * size - start :][:size], layout))
@@ -197,7 +202,7 @@ def write(
     return files
 
 
-def _whole(path: str, start: int, stop: int, layout: Layout) -> bool:
+def _whole(path: str, start: int, stop: int, layout: ArrayLayout) -> bool:
     """Whether the rows are whole shards; else they must lie inside one."""
     total, shard = layout.shape[0], layout.chunks[0]
     whole = start % shard == 0 and (stop % shard == 0 or stop == total)

@@ -27,7 +27,7 @@ from zarr.storage import MemoryStore
 from undertow.store.files import PARTIAL
 
 __all__ = [
-    "FILL", "Layout", "array_json", "chunk_key", "decode", "encode", "group_json", "layout_of",
+    "FILL", "ArrayLayout", "array_json", "chunk_key", "decode", "encode", "group_json", "layout_of",
     "own_layout", "put",
 ]  # fmt: skip
 
@@ -40,7 +40,7 @@ _NUMBERS: Final = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ArrayLayout:
     """How an array lies on the disk.
 
     Args:
@@ -62,14 +62,14 @@ class Layout:
         """Whether its rows are inputs, written shard by shard."""
         return self.dims[:1] == ("sample",)
 
-    def fits(self, other: Layout) -> bool:
+    def fits(self, other: ArrayLayout) -> bool:
         """Whether values of the other could lie where this one does."""
         mine, its = (self.shape, self.dtype, self.chunks), (other.shape, other.dtype, other.chunks)
         return mine == its
 
 
 @lru_cache(maxsize=4096)
-def array_json(layout: Layout) -> bytes:
+def array_json(layout: ArrayLayout) -> bytes:
     """The metadata of an array, as zarr makes them."""
     array = zarr.create_array(
         MemoryStore(),
@@ -93,11 +93,11 @@ def group_json(attributes: Mapping[str, Any]) -> bytes:
     return json.dumps(meta, indent=2, allow_nan=False).encode()
 
 
-def layout_of(file: Path) -> Layout | None:
+def layout_of(file: Path) -> ArrayLayout | None:
     """The layout that an array's ``zarr.json`` tells; ``None`` where it is absent or torn."""
     try:
         meta = json.loads(file.read_bytes())
-        return Layout(
+        return ArrayLayout(
             shape=tuple(meta["shape"]),
             dtype=np.dtype(meta["data_type"]).newbyteorder("<").str,
             chunks=tuple(meta["chunk_grid"]["configuration"]["chunk_shape"]),
@@ -107,21 +107,21 @@ def layout_of(file: Path) -> Layout | None:
         return None
 
 
-def own_layout(meta: Mapping[str, Any]) -> Layout | None:
+def own_layout(meta: Mapping[str, Any]) -> ArrayLayout | None:
     """The layout of an array that lies exactly as this module writes it; ``None`` for others."""
     try:
         dims, shape = tuple(meta.get("dimension_names") or ()), tuple(meta["shape"])
         said = tuple((meta.get("attributes") or {}).items())
         chunks = tuple(meta["chunk_grid"]["configuration"]["chunk_shape"])
         dtype = np.dtype(meta["data_type"]).newbyteorder("<").str
-        layout = Layout(shape, dtype, chunks, dims, said)
+        layout = ArrayLayout(shape, dtype, chunks, dims, said)
         wanted = json.loads(array_json(layout))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return layout if wanted == meta and len(dims) == len(shape) else None
 
 
-def encode(values: NDArray[Any], layout: Layout) -> bytes:
+def encode(values: NDArray[Any], layout: ArrayLayout) -> bytes:
     """One chunk: the values, filled up to a whole chunk, compressed, with their checksum."""
     dtype = np.dtype(layout.dtype)
     if values.shape != layout.chunks:
@@ -133,7 +133,7 @@ def encode(values: NDArray[Any], layout: Layout) -> bytes:
     return packed + checksum.to_bytes(4, "little")
 
 
-def decode(data: bytes, layout: Layout) -> NDArray[Any]:
+def decode(data: bytes, layout: ArrayLayout) -> NDArray[Any]:
     """The values of one whole chunk.
 
     Raises:

@@ -20,7 +20,7 @@ from xarray.core import indexing
 
 from undertow.errors import Foreign
 from undertow.store.arrays import Guarded, metadata, read_attributes
-from undertow.store.chunks import FILL, Layout, chunk_key, decode, own_layout
+from undertow.store.chunks import FILL, ArrayLayout, chunk_key, decode, own_layout
 from undertow.store.files import inside
 from undertow.store.schema import order
 
@@ -47,7 +47,7 @@ def read(root: Path, path: str) -> xr.Dataset:
     return ordered.set_coords([n for n in ("depth", "index") if n in ordered.data_vars])
 
 
-def _assembled(root: Path, path: str, layouts: Mapping[str, Layout]) -> xr.Dataset:
+def _assembled(root: Path, path: str, layouts: Mapping[str, ArrayLayout]) -> xr.Dataset:
     """A group whose arrays lie as :func:`create` lays them, read without zarr."""
     variables = {}
     for name, layout in layouts.items():
@@ -91,7 +91,7 @@ class ChunkedArray(BackendArray):
     """
 
     def __init__(
-        self, folder: Path, layout: Layout, open_file: Callable[[Path], bytes | None]
+        self, folder: Path, layout: ArrayLayout, open_file: Callable[[Path], bytes | None]
     ) -> None:
         self.folder, self.layout, self.open_file = folder, layout, open_file
         self.shape, self.dtype = layout.shape, np.dtype(layout.dtype)

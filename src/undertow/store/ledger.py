@@ -19,7 +19,7 @@ from undertow.errors import BadInput
 from undertow.store.cell import Cell
 from undertow.store.files import disk_errors, replace_bytes
 
-__all__ = ["Ledger", "Record", "Shard", "State", "read_ledger"]
+__all__ = ["Ledger", "LedgerLine", "Shard", "State", "read_ledger"]
 
 State: TypeAlias = Literal["pending", "running", "done", "failed"]
 Shard: TypeAlias = int | str
@@ -29,7 +29,7 @@ _STATES: Final = get_args(State)
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LedgerLine:
     """The last that is known of one shard.
 
     Args:
@@ -56,7 +56,7 @@ class _Told:
     """What the lines of a ledger say, line by line."""
 
     planned: dict[Cell, int] = field(default_factory=dict)
-    records: dict[tuple[Cell, Shard], Record] = field(default_factory=dict)
+    records: dict[tuple[Cell, Shard], LedgerLine] = field(default_factory=dict)
     damaged: list[int] = field(default_factory=list)
     torn: bool = False
 
@@ -72,7 +72,7 @@ class _Told:
         before = self.records.get((cell, shard))
         tries = (before.tries if before else 0) + (state == "running")
         known = {k: event.pop(k, None) for k in ("seconds", "worker", "traceback")}
-        self.records[cell, shard] = Record(
+        self.records[cell, shard] = LedgerLine(
             cast(State, state), at, **known, tries=tries, facts=event
         )
 
@@ -214,7 +214,7 @@ class Ledger:
         return self._told.planned
 
     @property
-    def records(self) -> Mapping[tuple[Cell, Shard], Record]:
+    def records(self) -> Mapping[tuple[Cell, Shard], LedgerLine]:
         """The last that was said of each shard."""
         return self._told.records
 

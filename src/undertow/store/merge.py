@@ -12,7 +12,7 @@ from undertow.store import arrays
 from undertow.store.cell import Cell
 from undertow.store.chunks import chunk_key
 from undertow.store.files import PARTIAL, disk_errors, flush
-from undertow.store.ledger import Record, Shard
+from undertow.store.ledger import LedgerLine, Shard
 from undertow.store.manifest import differences
 from undertow.store.reader import Run, open_run
 from undertow.store.schema import GROUPS
@@ -90,7 +90,7 @@ def _take(writer: RunWriter, run: Run) -> None:
             _say(writer, cell, shard, record, run)
 
 
-def _say(writer: RunWriter, cell: Cell, shard: Shard, record: Record, run: Run) -> None:
+def _say(writer: RunWriter, cell: Cell, shard: Shard, record: LedgerLine, run: Run) -> None:
     facts: dict[str, Any] = {**record.facts, "merged_from": str(run.path)}
     writer.ledger.record_all(
         (cell,), shard, "done", seconds=record.seconds, worker=record.worker, **facts

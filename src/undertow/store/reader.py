@@ -23,7 +23,7 @@ from undertow.store.answers import Answers
 from undertow.store.cell import BENIGN, Cell
 from undertow.store.check import Fault, check_run
 from undertow.store.files import PARTIAL, inside
-from undertow.store.ledger import Record, Shard, read_ledger
+from undertow.store.ledger import LedgerLine, Shard, read_ledger
 from undertow.store.manifest import FORMAT
 from undertow.store.schema import GROUPS, SCHEMA_VERSION
 
@@ -94,9 +94,9 @@ class Run:
         return read_ledger(inside(self.path, self.path / "ledger.jsonl"))
 
     @property
-    def records(self) -> Mapping[tuple[Cell, Shard], Record]:
+    def records(self) -> Mapping[tuple[Cell, Shard], LedgerLine]:
         """The last that the ledger says of each shard."""
-        records: Mapping[tuple[Cell, Shard], Record] = self._told.records
+        records: Mapping[tuple[Cell, Shard], LedgerLine] = self._told.records
         return records
 
     def _stored(self, group: str) -> dict[Cell, str]:

@@ -9,23 +9,27 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import xarray as xr
 import yaml
+from numpy.typing import NDArray
 
 from undertow.errors import BadInput, Foreign, Unavailable
 from undertow.store import arrays
 from undertow.store.answers import Answers
 from undertow.store.cell import Cell
-from undertow.store.chunks import Layout, group_json
+from undertow.store.chunks import ArrayLayout, group_json
 from undertow.store.files import PARTIAL, Lock, disk_errors, flush, replace_bytes, sweep
 from undertow.store.ledger import Ledger, Shard
 from undertow.store.manifest import FORMAT, LOCK, as_json, check_same, held_by, plain
 from undertow.store.schema import GROUPS, SCHEMA_VERSION, validate
 
 __all__ = ["RunWriter", "create_run"]
+
+Rows: TypeAlias = Mapping[str, NDArray[Any]]
+"""Arrays by name, one row an input each."""
 
 
 class RunWriter:
@@ -52,7 +56,7 @@ class RunWriter:
                 self._results.mkdir(exist_ok=True)
                 root = group_json({"schema": SCHEMA_VERSION, "format": FORMAT})
                 replace_bytes(self._results / "zarr.json", root)
-        self._layouts: dict[str, dict[str, Layout]] = {}
+        self._layouts: dict[str, dict[str, ArrayLayout]] = {}
         self.ledger = Ledger(path / "ledger.jsonl")
 
     def __enter__(self) -> RunWriter:
@@ -108,26 +112,12 @@ class RunWriter:
                 self._results, path, template, chunk=shard, attributes=said
             )
 
-    def write(self, group: str, cell: Cell, dataset: xr.Dataset, start: int) -> None:
+    def write(self, parts: Mapping[tuple[str, Cell], Rows], start: int) -> None:
         """Write one shard, or several whole ones; on the disk when the call returns.
 
         Args:
-            group: as in :meth:`prepare`.
-            cell: the cell.
-            dataset: the rows, every variable of the template along ``sample`` among them.
-            start: the first row's place on the cell's sample axis.
-
-        Raises:
-            BadInput: the rows do not fit what was prepared, or cut across shards.
-            Unavailable: the disk is full.
-        """
-        self.write_all({(group, cell): dataset}, start)
-
-    def write_all(self, parts: Mapping[tuple[str, Cell], xr.Dataset], start: int) -> None:
-        """Write the same rows of several groups and cells, with one wait for the disk at the end.
-
-        Args:
-            parts: the rows, by group and cell, each as :meth:`write` takes them.
+            parts: by group and cell, every array of the template along ``sample`` by its name; the
+                same rows of all of them.
             start: the first row's place on the cells' sample axis.
 
         Raises:
@@ -136,14 +126,14 @@ class RunWriter:
         """
         files: list[Path] = []
         with disk_errors(self.path):
-            for (group, cell), dataset in parts.items():
+            for (group, cell), rows in parts.items():
                 path = f"{group}/{cell.slug}"
                 files += arrays.write(
-                    self._results, path, dataset, start, self._prepared(path, group, cell)
+                    self._results, path, rows, start, self._prepared(path, group, cell)
                 )
             flush([*files, *{f.parent for f in files}])
 
-    def _prepared(self, path: str, group: str, cell: Cell) -> dict[str, Layout]:
+    def _prepared(self, path: str, group: str, cell: Cell) -> dict[str, ArrayLayout]:
         """The layout of a group; known since it was prepared, or read from the disk once."""
         if path not in self._layouts:
             if "cell" not in arrays.read_attributes(self._results, path):

@@ -18,6 +18,7 @@ from undertow.allocator import return_freed_memory
 from undertow.axes import PROFILES
 from undertow.data import ImageSet, load_data
 from undertow.errors import BadInput, Unavailable
+from undertow.information.profiles import benign_spread
 from undertow.models import check_output, load_model
 from undertow.progress import SILENT, Progress
 from undertow.store import BENIGN, Cell, Run, RunWriter, create_run, open_run, template
@@ -227,9 +228,9 @@ def _keep(writer: RunWriter, outcome: Outcome, job: Job) -> bool:
     if problem is None:
         try:
             if isinstance(unit.shard, int):
-                writer.write_all(outcome.results, unit.start)
+                writer.write(outcome.results, unit.start)
             else:
-                for (_, cell), dataset in outcome.results.items():
+                for cell, dataset in outcome.followed.items():
                     writer.exemplar(cell, int(job.index[unit.start]), dataset)
         except Unavailable:
             raise
@@ -252,7 +253,7 @@ def _benign_std(writer: RunWriter, spec: StudySpec, model: str) -> dict[str, NDA
     if not all(writer.done(cell, number) for number, *_ in shards_of(spec)):
         return None
     found = open_run(writer.path).profiles(cell)
-    return {p: found[p].values.std(axis=0, ddof=1) for p in PROFILES}
+    return benign_spread({p: found[p].values for p in PROFILES})
 
 
 def _note(writer: RunWriter, **facts: Any) -> None:

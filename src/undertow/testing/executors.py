@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import active_children
 
 import numpy as np
-import xarray as xr
 
 from undertow.data import load_data
 from undertow.errors import UndertowError
@@ -16,7 +15,7 @@ from undertow.models import fingerprint, load_model
 from undertow.store import Cell
 from undertow.studies.asked.plan import Unit, units
 from undertow.studies.asked.spec import StudySpec
-from undertow.studies.done.executors import Executor, Job, Outcome, Task
+from undertow.studies.done.executors import Executor, Job, Outcome, Results, Task
 from undertow.studies.done.executors.work import attempt, forget, job_of
 from undertow.studies.done.workshop import Workshop
 
@@ -95,12 +94,12 @@ def agrees_with_this_process(executor: Executor) -> None:
         assert set(active_children()) <= before, "processes are left behind"
 
 
-def _same(
-    wanted: Mapping[tuple[str, Cell], xr.Dataset], found: Mapping[tuple[str, Cell], xr.Dataset]
-) -> None:
+def _same(wanted: Results, found: Results) -> None:
     assert wanted.keys() == found.keys()
-    for key, dataset in wanted.items():
-        assert dataset.identical(found[key]), f"{key} differs"
+    for key, rows in wanted.items():
+        assert rows.keys() == found[key].keys()
+        for name, values in rows.items():
+            np.testing.assert_array_equal(values, found[key][name], err_msg=f"{key} {name}")
 
 
 def refuses_other_weights(executor: Executor) -> None:

@@ -17,7 +17,7 @@ from undertow.attacks.driver.record import Sighting
 from undertow.axes import PROFILES
 from undertow.data import load_data
 from undertow.errors import UndertowError
-from undertow.information.profiles import overall_difference
+from undertow.information.profiles import benign_spread, differences
 from undertow.information.readers import Readers
 from undertow.measuring.measure import measure
 from undertow.measuring.readers_cache import readers_for
@@ -25,7 +25,7 @@ from undertow.models.outputs import logits_in
 from undertow.store import BENIGN, Cell
 from undertow.taps import choose
 from undertow.types import Trajectory
-from undertow.viewer.jobs import Job, Stopped
+from undertow.viewer.jobs import LiveAttack, Stopped
 from undertow.viewer.path import Path
 from undertow.viewer.selection import Which
 from undertow.viewer.source import Source
@@ -41,7 +41,7 @@ ROWS: Final = 4_000_000
 class _Shown:
     """What has been shown of each row so far; the row that is nearest to its goal is drawn."""
 
-    def __init__(self, job: Job, label: int, start: Path) -> None:
+    def __init__(self, job: LiveAttack, label: int, start: Path) -> None:
         self.job, self.label, self.start = job, label, start
         self.seen: list[Sighting] = []
         self.budget = ROWS
@@ -68,7 +68,7 @@ class _Shown:
 
 
 def attack_live(
-    job: Job,
+    job: LiveAttack,
     source: Source,
     *,
     model: Callable[[], nn.Module],
@@ -178,8 +178,7 @@ def _measured(
     difference = None
     unit = _benign_std(source, model_name, taps)
     if unit is not None:
-        parts = [overall_difference(profiles[p], profiles[p][:1], unit[p]) for p in PROFILES]
-        difference = np.linalg.norm(np.stack(parts), axis=0)
+        _, difference = differences(profiles, {p: v[:1] for p, v in profiles.items()}, unit)
     bits = found["class_information"].values if readers is not None else None
     new = replace(path, taps=taps, depth=depth, profiles=profiles, difference=difference, bits=bits)
     return new, ""
@@ -195,11 +194,11 @@ def _benign_std(
     rows = {p: source.profile(cell, p, Which()) for p in PROFILES}
     if any(r is None or len(r) < 2 for r in rows.values()):
         return None
-    return {p: np.asarray(r).std(axis=0, ddof=1) for p, r in rows.items()}
+    return benign_spread({p: r for p, r in rows.items() if r is not None})
 
 
 def _readers(
-    job: Job,
+    job: LiveAttack,
     network: nn.Module,
     trajectory: Trajectory,
     source: Source,
@@ -228,7 +227,7 @@ def _readers(
 class _Ticking:
     """Progress that hears whether the job was stopped."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: LiveAttack) -> None:
         self.job = job
 
     def __enter__(self) -> Callable[..., None]:

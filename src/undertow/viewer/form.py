@@ -12,7 +12,7 @@ from dash import dcc, html
 
 from undertow.errors import BadInput
 from undertow.viewer.compute import Known, known_models, load
-from undertow.viewer.jobs import Job
+from undertow.viewer.jobs import LiveAttack
 from undertow.viewer.parts import attack_words, field, pick
 from undertow.viewer.source import Source
 from undertow.viewer.uploads import BYTES, read_upload
@@ -235,7 +235,7 @@ def chosen_input(
     return x[0].numpy(), int(y[0]), images.classes, f"input {index} of {data}"
 
 
-def work_of(source: Source, known: Known, form: Mapping[str, Any]) -> Callable[[Job], None]:
+def work_of(source: Source, known: Known, form: Mapping[str, Any]) -> Callable[[LiveAttack], None]:
     """What a job is to do; everything that can be wrong in the form is found here."""
     attack = form["attack"]
     if attack not in attacks():
@@ -248,7 +248,7 @@ def work_of(source: Source, known: Known, form: Mapping[str, Any]) -> Callable[[
     target = form["target"] if form["target"] in TARGETS and form["target"] != "own" else None
     data = known.data or (form["data"] if form["data"] != UPLOAD else None)
 
-    def work(job: Job) -> None:
+    def work(job: LiveAttack) -> None:
         from undertow.viewer.attacking import attack_live
 
         attack_live(

@@ -13,7 +13,7 @@ from undertow.errors import BadInput, UndertowError
 from undertow.viewer.path import Path
 from undertow.viewer.stage import stage
 
-__all__ = ["Job", "Jobs", "State", "Stopped"]
+__all__ = ["Jobs", "LiveAttack", "State", "Stopped"]
 
 State: TypeAlias = Literal["running", "done", "stopped", "failed"]
 SECONDS: Final = 600.0
@@ -25,7 +25,7 @@ class Stopped(Exception):
 
 
 @dataclass(eq=False)
-class Job:
+class LiveAttack:
     """One attack.
 
     Args:
@@ -78,14 +78,14 @@ class Jobs:
     """The attacks of one viewer; at most one runs."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, LiveAttack] = {}
         self._lock = Lock()
 
-    def get(self, name: Any) -> Job | None:
+    def get(self, name: Any) -> LiveAttack | None:
         """The job of this name."""
         return self._jobs.get(name) if isinstance(name, str) else None
 
-    def start(self, work: Callable[[Job], None]) -> Job:
+    def start(self, work: Callable[[LiveAttack], None]) -> LiveAttack:
         """Run ``work`` in a thread.
 
         Raises:
@@ -94,7 +94,7 @@ class Jobs:
         with self._lock:
             if any(job.state == "running" for job in self._jobs.values()):
                 raise BadInput("another attack is running here; stop it first")
-            job = Job()
+            job = LiveAttack()
             self._jobs[job.id] = job
             for old in list(self._jobs)[:-KEPT]:
                 del self._jobs[old]
@@ -102,7 +102,7 @@ class Jobs:
         return job
 
     @staticmethod
-    def _run(job: Job, work: Callable[[Job], None]) -> None:
+    def _run(job: LiveAttack, work: Callable[[LiveAttack], None]) -> None:
         state: State = "failed"
         try:
             work(job)

@@ -18,7 +18,7 @@ from undertow.viewer.form import (
     setting,
     work_of,
 )
-from undertow.viewer.jobs import Job, Jobs
+from undertow.viewer.jobs import Jobs, LiveAttack
 from undertow.viewer.parts import Query, empty, on
 from undertow.viewer.source import Source
 from undertow.viewer.stage import thumbnail
@@ -99,7 +99,7 @@ def connect(app: Dash, source: Source, models: Sequence[str]) -> None:
         return job.payload(), seen, words, over, not over, over
 
 
-def _worth(job: Job, known: Mapping[str, Any]) -> bool:
+def _worth(job: LiveAttack, known: Mapping[str, Any]) -> bool:
     """Whether enough is new: of a long trajectory not every step is sent."""
     assert job.path is not None
     steps = len(job.path.steps)

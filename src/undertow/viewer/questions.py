@@ -8,7 +8,7 @@ from typing import Any
 from dash import html
 
 from undertow.prose import prose
-from undertow.store import Claim, Number, Question
+from undertow.store import Answer, Claim, Number
 from undertow.viewer.parts import badge
 from undertow.viewer.source import Source
 
@@ -73,7 +73,7 @@ def _claim(claim: Claim, alone: bool) -> html.Div:
     return html.Div(body, className="claim-body")
 
 
-def _question(question: Question) -> html.Article:
+def _question(question: Answer) -> html.Article:
     head = html.Header(
         [
             html.Span(question.id.upper(), className="question-id"),

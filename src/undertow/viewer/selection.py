@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from undertow.errors import BadInput
 from undertow.store import Curve
 
-__all__ = ["Array", "Ends", "Outcome", "Part", "Which", "curve_of", "values"]
+__all__ = ["Array", "EndPoints", "Outcome", "Part", "Which", "curve_of", "values"]
 
 Outcome: TypeAlias = Literal["all", "successful", "failed"]
 Part: TypeAlias = Literal["net", "raw", "null"]
@@ -45,7 +45,7 @@ class Which:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ends:
+class EndPoints:
     """Where the finished inputs of a cell ended, a row each."""
 
     rows: NDArray[np.int64]

@@ -20,7 +20,7 @@ from undertow.axes import PROFILES
 from undertow.errors import Foreign, UndertowError
 from undertow.store import Answers, Cell, Curve, Run, curve_key, open_run
 from undertow.store.reader import State
-from undertow.viewer.selection import Array, Ends, Which, curve_of, values
+from undertow.viewer.selection import Array, EndPoints, Which, curve_of, values
 
 __all__ = ["Source", "open_source"]
 
@@ -188,10 +188,10 @@ class Source:
 
         return self.once(("array", group, cell, name), load)
 
-    def ends(self, cell: Cell) -> Ends | None:
+    def ends(self, cell: Cell) -> EndPoints | None:
         """Where the finished inputs of a cell ended; a control takes its attack's success."""
 
-        def load() -> Ends | None:
+        def load() -> EndPoints | None:
             names = ("label", "predicted", "success", "l2")
             found = {n: self._array("attacks", cell, n) for n in ("finished", *names)}
             arrays = {n: v for n, v in found.items() if v is not None}
@@ -206,7 +206,7 @@ class Source:
             typed: dict[str, Any] = {
                 n: v[rows].astype(kinds.get(n, np.int64)) for n, v in arrays.items()
             }
-            return Ends(rows=rows, **typed)
+            return EndPoints(rows=rows, **typed)
 
         return self.once(("ends", cell), load)
 

@@ -17,7 +17,7 @@ from undertow.errors import BadInput
 from undertow.progress import SILENT, Progress
 from undertow.types import Attack, Draws, Images, Labels
 
-__all__ = ["Matched", "Probe", "match"]
+__all__ = ["Matched", "Reached", "match"]
 
 RANGES: Final = {
     "epsilon": (1e-4, 1.0),
@@ -31,7 +31,7 @@ FINEST: Final = 5e-4
 """Strengths nearer to each other than this share are the same."""
 
 
-class Probe(TypedDict):
+class Reached(TypedDict):
     """One row of the table: what a strength reached.
 
     Args:
@@ -65,9 +65,9 @@ class Matched:
     attack: Attack
     setting: str
     asked: float
-    reached: Probe
+    reached: Reached
     matched: bool
-    table: tuple[Probe, ...]
+    table: tuple[Reached, ...]
 
 
 def match(
@@ -112,7 +112,7 @@ def match(
     check_attack(attack)
     setting = _setting(attack)
 
-    def probe(strength: float) -> Probe:
+    def probe(strength: float) -> Reached:
         stronger = with_strength(attack, strength)
         nothing = Record(every=None, endpoints=False)
         t = craft(
@@ -121,9 +121,9 @@ def match(
         won = t.success & (t.l2 > 0)
         mean = [float(d[won].double().mean()) for d in (t.l2, t.l0, t.linf)]
         share = float(t.success.double().mean())
-        return Probe(strength=strength, l2=mean[0], l0=mean[1], linf=mean[2], success=share)
+        return Reached(strength=strength, l2=mean[0], l0=mean[1], linf=mean[2], success=share)
 
-    def too_weak(found: Probe) -> bool:
+    def too_weak(found: Reached) -> bool:
         if math.isnan(found["l2"]):  # too small a step, or more confidence than can be had
             return setting not in ("confidence", "overshoot")
         return found["l2"] < l2
@@ -181,7 +181,7 @@ def _first(attack: Attack, setting: str, l2: float, components: int) -> float | 
     return l2 / math.sqrt(components) if setting == "epsilon" else None
 
 
-def _miss(probe: Probe, l2: float) -> float:
+def _miss(probe: Reached, l2: float) -> float:
     """Relative deviation from what was asked; infinite without a success."""
     return math.inf if math.isnan(probe["l2"]) else abs(probe["l2"] / l2 - 1)
 
@@ -203,8 +203,8 @@ class _Scale:
 
 
 def _search(
-    probe: Callable[[float], Probe],
-    too_weak: Callable[[Probe], bool],
+    probe: Callable[[float], Reached],
+    too_weak: Callable[[Reached], bool],
     l2: float,
     limits: tuple[float, float],
     first: float | None,
@@ -212,10 +212,10 @@ def _search(
     tolerance: float,
     probes: int,
     advance: Callable[[], None],
-) -> list[Probe]:
+) -> list[Reached]:
     """Probes until one is near enough, the bracket is tiny, or there were enough."""
     low, high = map(scale.of, limits)
-    known: list[Probe] = []
+    known: list[Reached] = []
     sides: set[bool] = set()
     guess = (low + high) / 2 if first is None else min(max(scale.of(first), low), high)
     while len(known) < probes and high - low > 2 * FINEST:
@@ -232,7 +232,7 @@ def _search(
 
 
 def _guess(
-    known: Sequence[Probe], l2: float, low: float, high: float, scale: _Scale, *, bracketed: bool
+    known: Sequence[Reached], l2: float, low: float, high: float, scale: _Scale, *, bracketed: bool
 ) -> float:
     """The next place to look: the secant's while it halves the miss, else the middle.
 

@@ -11,11 +11,11 @@ from undertow.statistics.bands import aggregate
 from undertow.statistics.effects import compare, proportion
 from undertow.store import (
     BENIGN,
+    Answer,
     Answers,
     Cell,
     Curve,
     Effect,
-    Question,
     Run,
     Table,
     Transfer,
@@ -57,18 +57,18 @@ def _rng(results: Results, *words: str) -> np.random.Generator:
     return np.random.default_rng(derive(results.spec.seed, "answers", *words))
 
 
-def _ask(name: str, results: Results) -> Question:
+def _ask(name: str, results: Results) -> Answer:
     question = questions.QUESTIONS[name]
     needed = question.cells(results.spec)
     lacking = [cell.name for cell in needed if not results.complete(cell)]
     if lacking:
         text = f"these cells are not finished: {', '.join(lacking)}"
-        return Question(id=question.id, question=question.words, missing=text)
+        return Answer(id=question.id, question=question.words, missing=text)
     try:
         claims = question.claims(results, _rng(results, name))
     except BadInput as problem:
-        return Question(id=question.id, question=question.words, missing=str(problem))
-    return Question(id=question.id, question=question.words, claims=claims)
+        return Answer(id=question.id, question=question.words, missing=str(problem))
+    return Answer(id=question.id, question=question.words, claims=claims)
 
 
 def _shown(results: Results, model: str) -> list[tuple[str, Cell, np.ndarray]]:

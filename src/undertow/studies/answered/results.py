@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from undertow.axes import PROFILES
 from undertow.errors import BadInput
-from undertow.information.profiles import overall_difference
+from undertow.information.profiles import benign_spread, differences
 from undertow.store import BENIGN, Cell, Run
 from undertow.studies.asked.plan import NOISE
 from undertow.studies.asked.spec import StudySpec
@@ -151,36 +151,26 @@ class Results:
     def difference(self, cell: Cell, profiles: Sequence[str] = PROFILES) -> Array:
         """How far each input's IPs are from its benign ones, in benign s.d., (sample,)."""
         benign = Cell(cell.model, BENIGN)
-        parts = [
-            overall_difference(
-                self.profile(cell, p), self.profile(benign, p), self.benign_std(cell.model, p)
-            )
-            for p in profiles
-        ]
-        difference: Array = np.linalg.norm(np.stack(parts), axis=0)
-        return difference
+        there = {p: self.profile(cell, p) for p in profiles}
+        return differences(
+            there, {p: self.profile(benign, p) for p in profiles}, self.benign_std(cell.model)
+        )[1]
 
-    def benign_std(self, model: str, profile: str) -> Array:
-        """Standard deviation over benign inputs, (tap,): the unit of differences."""
-        std: Array = self.profile(Cell(model, BENIGN), profile).std(axis=0, ddof=1)
-        return std
+    def benign_std(self, model: str) -> dict[str, Array]:
+        """Standard deviation of each profile over benign inputs, (tap,)."""
+        return benign_spread({p: self.profile(Cell(model, BENIGN), p) for p in PROFILES})
 
     def followed(self, model: str, *, noise: bool = False) -> tuple[Followed, ...]:
         """The exemplars of a model: how far their IPs are from benign at each step."""
         attack = self.traced
         cell = Cell(model, (NOISE if noise else "") + attack)
-        unit = {p: self.benign_std(model, p) for p in PROFILES}
+        unit = self.benign_std(model)
         spatial = self._spatial(Cell(model, BENIGN))
         out = []
         for index in self.run.exemplars(cell):
             found = self._load("exemplars", cell, index)
-            parts = [
-                overall_difference(
-                    values := found[f"{p}{self.suffix}"].values[:, spatial], values[:1], unit[p]
-                )
-                for p in PROFILES
-            ]
+            values = {p: found[f"{p}{self.suffix}"].values[:, spatial] for p in PROFILES}
+            _, difference = differences(values, {p: v[:1] for p, v in values.items()}, unit)
             success = bool(self._load("exemplars", Cell(model, attack), index).attrs["success"])
-            difference = np.linalg.norm(np.stack(parts), axis=0)
             out.append(Followed(index, found["step"].values, difference, success))
         return tuple(out)

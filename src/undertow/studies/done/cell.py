@@ -19,17 +19,19 @@ from undertow.attacks import make
 from undertow.attacks.driver.craft import Record, Target, craft
 from undertow.attacks.parts.balls import distance
 from undertow.axes import PROFILES
-from undertow.information.profiles import overall_difference
+from undertow.information.profiles import differences
+from undertow.information.readers import rival_of, takeover, takeover_depth
+from undertow.measuring.meter import Measured
 from undertow.seeds import derive
-from undertow.store import GROUPS, Cell
+from undertow.store import Cell
 from undertow.studies.asked.plan import Unit
 from undertow.studies.done.probe import Probe
 from undertow.types import Attack, Draws, Images, Labels, Norm, Trajectory
 
 __all__ = ["Batch", "Filled", "exemplar", "fill"]
 
-Filled: TypeAlias = dict[tuple[str, Cell], xr.Dataset]
-"""What a unit fills: a dataset for each group and cell."""
+Filled: TypeAlias = dict[tuple[str, Cell], dict[str, NDArray[Any]]]
+"""What a unit fills: arrays by name for each group and cell, one row an input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,41 +128,41 @@ def _tabulate(
     cell: Cell, probe: Probe, batch: Batch, x: Images, facts: Mapping[str, Tensor]
 ) -> Filled:
     """Measure ``x`` on the cell's model and lay the numbers out as the store's groups."""
-    found = probe.measure(x, batch.y, batch.draws("null", cell.model, cell.attack))
-    logits = found["logits"].values
-    predicted = logits.argmax(axis=1).astype(np.int64)
+    found = probe.measure(x, batch.draws("null", cell.model, cell.attack))
+    predicted = found.logits.argmax(axis=1).astype(np.int64)
     label = batch.y.cpu().numpy()
-    columns: dict[str, Any] = {name: _array(value) for name, value in facts.items()}
-    columns |= {
-        "index": batch.index,
-        "label": label,
-        "predicted": predicted,
-        "success": predicted != label,
-    }
-    attacks = xr.Dataset(
-        {name: ("sample", value) for name, value in columns.items()}
-        | {"logits": (("sample", "class"), logits.astype(np.float32))}
-    )
     filled: Filled = {
-        ("profiles", cell): _of_group("profiles", found),
-        ("attacks", cell): attacks,
+        ("profiles", cell): found.profiles,
+        ("attacks", cell): {
+            **{name: _array(value) for name, value in facts.items()},
+            "index": batch.index,
+            "label": label,
+            "predicted": predicted,
+            "success": predicted != label,
+            "logits": found.logits.astype(np.float32),
+        },
     }
-    if probe.classified:
-        named = found.rename(class_information="bits")
-        filled["class_information", cell] = _of_group("class_information", named)
+    if found.class_information is not None:
+        filled["class_information", cell] = _classes(probe, batch, found)
     return filled
+
+
+def _classes(probe: Probe, batch: Batch, found: Measured) -> dict[str, NDArray[Any]]:
+    """What is known about the classes, and where the rival takes over from the true one."""
+    assert found.class_information is not None
+    label, logits = batch.y.cpu(), torch.from_numpy(found.logits)
+    taken = takeover(torch.from_numpy(found.class_information), label, rival_of(logits, label))
+    depth = takeover_depth(taken, torch.tensor([tap.depth for tap in probe.taps]))
+    return {
+        "bits": found.class_information,
+        "takeover": taken.numpy(),
+        "takeover_depth": depth.numpy(),
+    }
 
 
 def _array(value: Tensor | NDArray[Any]) -> NDArray[Any]:
     array = value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
     return array.astype(np.float32) if array.dtype.kind == "f" else array
-
-
-def _of_group(group: str, found: xr.Dataset) -> xr.Dataset:
-    """The variables of ``found`` that the store's group knows, without labels along ``sample``."""
-    known = {name for name, variable in GROUPS[group].variables.items() if not variable.ragged}
-    names = [n for n in found.data_vars if str(n).partition("@")[0] in known]
-    return found[names].reset_coords(drop=True)
 
 
 def exemplar(
@@ -218,34 +220,32 @@ def _along_steps(
     keep: tuple[int, ...],
 ) -> xr.Dataset:
     """One input's iterates as the store's exemplar; ``keep`` are the rows with matrices."""
-    found = probe.measure(batch.x, batch.y, batch.draws("null"), matrices=keep)
-    parts = {
-        p: overall_difference(found[p].values, found[p].values[:1], benign_std[p]) for p in PROFILES
-    }
-    together = np.linalg.norm(np.stack(list(parts.values())), axis=0)
-    variables: dict[str, Any] = {
+    found = probe.measure(batch.x, batch.draws("null"), matrices=keep)
+    own = {p: found.profiles[p] for p in PROFILES}
+    parts, whole = differences(own, {p: v[:1] for p, v in own.items()}, benign_std)
+    variables: dict[str, Any] = {n: (("step", "tap"), v) for n, v in found.profiles.items()}
+    if found.class_information is not None:
+        variables["class_information"] = (("step", "tap", "class"), found.class_information)
+    variables |= {
+        "logits": (("step", "class"), found.logits),
         "images": (("step", "channel", "row", "col"), _array(batch.x)),
-        "difference": ("step", together.astype(np.float32)),
-        "depth": ("tap", found["depth"].values),
+        "difference": ("step", whole.astype(np.float32)),
+        "depth": ("tap", np.array([tap.depth for tap in probe.taps])),
         **{f"difference_{name}": ("step", part.astype(np.float32)) for name, part in parts.items()},
-        **_matrices(found, keep),
+        **_matrices(found),
     }
-    coords: dict[str, Any] = {"tap": found["tap"].values, "step": steps}
+    coords: dict[str, Any] = {"tap": [tap.name for tap in probe.taps], "step": steps}
     if keep:
         coords["chosen"] = steps[list(keep)]
-    measured = _of_group("exemplars", found).rename(sample="step")
-    return measured.assign(variables).assign_coords(coords)
+    return xr.Dataset(variables, coords)
 
 
-def _matrices(found: xr.Dataset, keep: tuple[int, ...]) -> dict[str, Any]:
+def _matrices(found: Measured) -> dict[str, Any]:
     """S and T of the kept rows, tap by tap, since taps differ in their number of maps."""
     out: dict[str, Any] = {}
-    for k, count in enumerate(found["maps"].values if keep else ()):
-        if not found["spatial"].values[k]:
-            continue
+    for k, both in found.kept.items():
         for part in ("raw", "null"):
-            S = found[f"S_{part}"].values[:, k, :, : int(count)]
-            T = found[f"T_{part}"].values[:, k, : int(count), :]
+            S, T = (getattr(m, part).cpu().numpy() for m in (both.S, both.T))
             out[f"S_{part}.{k}"] = (("chosen", "channel", f"map.{k}"), S)
             out[f"T_{part}.{k}"] = (("chosen", f"map.{k}", "class"), T)
     return out

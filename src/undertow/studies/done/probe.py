@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import xarray as xr
 from numpy.typing import NDArray
 from torch import nn
 
 from undertow.data import ImageSet
 from undertow.errors import BadInput
 from undertow.information.readers import Readers
-from undertow.measuring.measure import measure_with
-from undertow.measuring.meter import Meter
+from undertow.measuring.blocks import BATCH, Blocks
+from undertow.measuring.meter import Measured, Meter
 from undertow.models.outputs import logits_in
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
@@ -47,21 +46,19 @@ class Probe:
         """Whether class information is measured."""
         return next(iter(self.meters.values())).readers is not None
 
-    def measure(
-        self, x: Images, y: Labels, draws: Draws, *, matrices: tuple[int, ...] = ()
-    ) -> xr.Dataset:
+    def measure(self, x: Images, draws: Draws, *, matrices: tuple[int, ...] = ()) -> Measured:
         """IPs under every estimator, class information and logits of a batch; one forward pass.
 
         Profiles of the second estimator are named ``iip@NAME``, as in the store.
 
         Args:
             x: inputs, (sample, channel, height, width).
-            y: their true classes.
             draws: random numbers of the nulls that need them.
             matrices: rows whose S and T are kept, as the first estimator sees them.
         """
         (_, main), *others = self.meters.items()
-        return measure_with(main, x, y, draws=draws, keep_matrices=matrices, also=dict(others))
+        blocks = Blocks(main, x, draws=draws, batch=BATCH, keep=matrices, also=dict(others))
+        return blocks.run(SILENT)
 
 
 def references(spec: StudySpec, train: ImageSet) -> Images:

@@ -89,7 +89,7 @@ class Workshop:
         return spec, make(spec.name, **settings)
 
     def fill(self, unit: Unit) -> Filled:
-        """The datasets of one shard."""
+        """The arrays of one shard."""
         readers = [cell.model for cell in unit.cells]
         if unit.attack == BENIGN:
             return fill(unit, self._batch(unit), self._probed(readers), (), None, None)

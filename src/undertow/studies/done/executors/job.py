@@ -15,8 +15,8 @@ from undertow.studies.asked.plan import Unit
 
 __all__ = ["Do", "Executor", "Job", "Outcome", "Results", "Task"]
 
-Results: TypeAlias = Mapping[tuple[str, Cell], xr.Dataset]
-"""What a unit fills: a dataset for each group and cell."""
+Results: TypeAlias = Mapping[tuple[str, Cell], Mapping[str, NDArray[Any]]]
+"""What a shard fills: arrays by name for each group and cell, one row an input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,7 +69,8 @@ class Outcome:
 
     Args:
         unit: which one.
-        results: what it fills; nothing if it failed.
+        results: what a shard fills; nothing if it failed.
+        followed: of an exemplar, a dataset for each cell.
         traceback: why it failed; ``None`` if it did not.
         seconds: how long it took.
         worker: who did it: machine and process.
@@ -78,6 +79,7 @@ class Outcome:
 
     unit: Unit
     results: Results = field(default_factory=dict)
+    followed: Mapping[Cell, xr.Dataset] = field(default_factory=dict)
     traceback: str | None = None
     seconds: float = 0.0
     worker: str = ""

@@ -10,20 +10,18 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from threading import RLock
 from typing import Any, Final
 
 import numpy as np
 import torch
-import xarray as xr
 
 from undertow.data import load_data
 from undertow.errors import BadInput, Unavailable
 from undertow.information.readers import Reader, Readers
 from undertow.models import fingerprint, load_model
-from undertow.models.devices import out_of_memory
+from undertow.models.devices import even_parts, out_of_memory
 from undertow.registry import load_plugins, plugin_hashes
 from undertow.studies.asked.plan import Unit
 from undertow.studies.asked.spec import StudySpec
@@ -151,28 +149,27 @@ def attempt(job: Job, task: Task) -> Outcome:
     with _BUSY:
         shop = accept(job)
         started = time.monotonic()
+        unit, most = task.unit, task.most
         try:
-            results, facts = _done(shop, task)
+            if isinstance(unit.shard, int):
+                results, facts = _filled(shop, unit, most)
+                done = Outcome(unit=unit, results=results, facts=facts, worker=me())
+            else:
+                followed = shop.follow(unit, task.benign_std)
+                done = Outcome(unit=unit, followed=followed, worker=me())
         except Unavailable:
             raise
         except Exception:
             return Outcome(
-                unit=task.unit, traceback=traceback.format_exc(), worker=me(),
+                unit=unit, traceback=traceback.format_exc(), worker=me(),
                 seconds=time.monotonic() - started,
             )  # fmt: skip
-        return Outcome(
-            unit=task.unit, results=results, facts=facts, worker=me(),
-            seconds=time.monotonic() - started,
-        )  # fmt: skip
+        return replace(done, seconds=time.monotonic() - started)
 
 
-def _done(shop: Workshop, task: Task) -> tuple[Results, dict[str, Any]]:
-    unit = task.unit
-    if not isinstance(unit.shard, int):
-        followed = shop.follow(unit, task.benign_std)
-        return {("exemplars", cell): dataset for cell, dataset in followed.items()}, {}
+def _filled(shop: Workshop, unit: Unit, most: int | None) -> tuple[Results, dict[str, Any]]:
     kind = (unit.source, unit.attack)
-    most = min(filter(None, (task.most, shop.at_once.get(kind), unit.stop - unit.start)))
+    most = min(filter(None, (most, shop.at_once.get(kind), unit.stop - unit.start)))
     results, most = fill(shop, unit, most)
     if most == unit.stop - unit.start:
         return results, {}
@@ -187,11 +184,13 @@ def fill(shop: Workshop, unit: Unit, most: int) -> tuple[Results, int]:
         What it fills, and how many inputs were worked on at once in the end.
     """
     while True:
-        parts = []
+        parts: list[Results] = []
         try:
             for start, stop, kept in _parts(unit.start, unit.stop, most):
                 part = shop.fill(replace(unit, start=start, stop=stop))
-                parts.append({key: found.isel(sample=kept) for key, found in part.items()})
+                parts.append(
+                    {key: {n: v[kept] for n, v in rows.items()} for key, rows in part.items()}
+                )
             return _joined(parts), most
         except Exception as problem:
             if not out_of_memory(problem) or most <= 1:
@@ -210,10 +209,8 @@ def _parts(start: int, stop: int, most: int) -> list[tuple[int, int, slice]]:
     As long as two inputs fit, none is worked on alone, but beside a neighbour: kernels for one
     input round differently, and results shall not depend on how much memory there was.
     """
-    count = -(-(stop - start) // most)
-    edges = [start + (stop - start) * i // count for i in range(count + 1)]
     parts = []
-    for a, b in pairwise(edges):
+    for a, b in even_parts(start, stop, most):
         if b - a > 1 or most == 1 or stop - start == 1:
             parts.append((a, b, slice(None)))
         elif a > start:
@@ -224,26 +221,10 @@ def _parts(start: int, stop: int, most: int) -> list[tuple[int, int, slice]]:
 
 
 def _joined(parts: Sequence[Results]) -> Results:
-    """Parts of a shard, one after the other along ``sample``."""
+    """Parts of a shard, one after the other."""
     if len(parts) == 1:
         return parts[0]
-    return {key: _along_samples([part[key] for part in parts]) for key in parts[0]}
-
-
-def _along_samples(parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    def joined(name: Any) -> xr.Variable:
-        every = [part.variables[name] for part in parts]
-        if "sample" not in every[0].dims:
-            return every[0]
-        if name == "sample":  # rows are numbered within their shard
-            return xr.Variable("sample", np.arange(sum(map(len, every))))
-        axis = every[0].dims.index("sample")
-        return xr.Variable(every[0].dims, np.concatenate([v.values for v in every], axis=axis))
-
-    first = parts[0]
-    variables = {name: joined(name) for name in first.variables}
-    return xr.Dataset(
-        {n: v for n, v in variables.items() if n in first.data_vars},
-        coords={n: v for n, v in variables.items() if n in first.coords},
-        attrs=first.attrs,
-    )
+    return {
+        key: {name: np.concatenate([part[key][name] for part in parts]) for name in rows}
+        for key, rows in parts[0].items()
+    }
