@@ -17,6 +17,7 @@ from undertow import taps
 from undertow.data import ImageSet
 from undertow.errors import BadInput, UnknownName
 from undertow.information import readers as reading
+from undertow.information.backend import using
 from undertow.information.evidence import evidence
 from undertow.measuring.measure import measure, measure_with
 from undertow.measuring.meter import Meter, _evidence
@@ -443,3 +444,19 @@ def test_a_meter_beside_shares_the_forward_pass_and_nothing_else(model, readers)
     xr.testing.assert_identical(found[list(first.data_vars)], first)
     assert main.beside("binned").readers is None
     assert main.readers is readers
+
+
+def test_the_path_of_other_devices_measures_the_same() -> None:
+    """Every quantity through the torch backend, on the processor."""
+    model = ut.load_model("digits_cnn")
+    x, y = ut.load_data("digits")[:6]
+    here = measure(model, x, y, keep_matrices=[0, 3])
+    with using("torch"):
+        there = measure(model, x, y, keep_matrices=[0, 3])
+    assert set(here.data_vars) == set(there.data_vars)
+    for name, values in here.data_vars.items():
+        # A coupling divides by the spread of its maps, so it amplifies the rounding of averages.
+        rounding = 3e-3 if str(name).startswith("ioc") else 2e-4
+        np.testing.assert_allclose(
+            there[name].values, values.values, rtol=2e-3, atol=rounding, err_msg=str(name)
+        )

@@ -1,20 +1,15 @@
-"""What the estimators share: rows of positions, ranks in torch, batch axes that broadcast."""
+"""What estimators share: rows of positions, the refusal of what has no order, average ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from undertow.errors import BadInput
+from undertow.information.backend.anywhere import ranks
 
-__all__ = ["broadcast", "rows_of", "torch_ranks", "unfit"]
-
-Index = np.ndarray[Any, np.dtype[np.int64]]
+__all__ = ["average_ranks", "rows_of", "unfit"]
 
 
 def rows_of(
@@ -42,26 +37,6 @@ def unfit(maps: Tensor) -> BadInput:
     )
 
 
-def broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[tuple[int, ...], tuple[Index, Index]]:
-    """The common batch shape, and for each of its items the flat index into ``a`` and ``b``."""
-    shape = np.broadcast_shapes(tuple(a), tuple(b))
-    return shape, (_index(a, shape), _index(b, shape))
-
-
-def _index(of: Sequence[int], shape: tuple[int, ...]) -> Index:
-    count = int(np.prod(of, dtype=np.int64))
-    whole = np.broadcast_to(np.arange(count, dtype=np.int64).reshape(tuple(of)), shape)
-    return np.array(whole).reshape(-1)
-
-
-def torch_ranks(rows: Float[Tensor, "row position"]) -> Int64[Tensor, "row position"]:
-    """Twice the average rank, counted from 0, of every value in its row; any device."""
-    values, order = rows.sort(dim=1)
-    place = torch.arange(rows.shape[1], device=rows.device).expand_as(order)
-    new = torch.ones_like(order, dtype=torch.bool)
-    new[:, 1:] = values[:, 1:] != values[:, :-1]
-    first = place.where(new, 0).cummax(dim=1).values
-    ends = new.roll(-1, dims=1)
-    ends[:, -1] = True
-    last = place.where(ends, rows.shape[1]).flip(1).cummin(dim=1).values.flip(1)
-    return torch.empty_like(order).scatter_(1, order, first + last)
+def average_ranks(rows: Float[Tensor, "row position"]) -> Int64[Tensor, "row position"]:
+    """Twice the average rank, counted from 0, of every value in its row; equal values share one."""
+    return ranks(rows)

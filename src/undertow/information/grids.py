@@ -7,9 +7,8 @@ from functools import lru_cache
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
-from undertow.information.backend.numba.layout import block_means
+from undertow.information.backend import backend_of
 
 __all__ = ["Grid", "area_weights", "coarser", "pooled"]
 
@@ -49,11 +48,7 @@ def pooled(
     if (rows, cols) == grid:
         return maps
     if rows % grid[0] == 0 and cols % grid[1] == 0:
-        if maps.device.type == "cpu":
-            return block_means(maps.float().contiguous(), grid)
-        kernel = (rows // grid[0], cols // grid[1])
-        flat = avg_pool2d(maps.reshape(-1, 1, rows, cols), kernel)
-        return flat.reshape(*maps.shape[:-2], *grid)
+        return backend_of(maps).block_means(maps.float().contiguous(), grid)
     return _weighted(_weighted(maps, -2, grid[0]), -1, grid[1])
 
 

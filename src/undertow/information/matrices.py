@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from undertow.errors import BadInput
-from undertow.information.backend.numba.layout import moments, plain
+from undertow.information.backend import backend_of
 from undertow.information.grids import Grid, coarser, pooled
 from undertow.information.nulls import Null, mismatch
 from undertow.types import Draws, Estimator
@@ -50,7 +50,7 @@ class Coded:
     """
 
     def __init__(self, values: Float[Tensor, "sample part row col"]) -> None:
-        self.values = plain(values)
+        self.values = backend_of(values).plain(values)
         self._codes: dict[tuple[Estimator, Grid], Any] = {}
 
     @property
@@ -211,5 +211,5 @@ def _matrices(
     """Mean and standard deviation over the replacements of each part."""
     parts = raw.shape[2]
     repeats = replaced.reshape(-1, replaced.shape[2] // parts, parts)
-    null, null_std = moments(repeats)
+    null, null_std = backend_of(repeats).moments(repeats)
     return Matrices(raw, null.reshape(raw.shape), null_std.reshape(raw.shape))

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 from undertow.errors import BadInput
-from undertow.information.backend.numba.correlations import products
+from undertow.information.backend import backend_of
 from undertow.types import Labels
 
 __all__ = [
@@ -319,15 +319,6 @@ def _bits(readers: Readers, tap: str, maps: Mapping[str, Maps]) -> Float[Tensor,
             f"{reader.weight.shape[1]}; fit the readers anew"
         )
     weight, bias, prior = (v.to(seen.device) for v in (reader.weight, reader.bias, readers.prior))
-    logits = _scores_alone(seen, weight) + bias
+    logits = backend_of(seen).products(seen, weight) + bias
     mixed = (1 - MIXING) * logits.double().softmax(1) + MIXING * prior
     return (mixed.log2() - prior.double().log2()).float()
-
-
-def _scores_alone(
-    seen: Float[Tensor, "sample feature"], weight: Float[Tensor, "class feature"]
-) -> Float[Tensor, "sample class"]:
-    """Not by the library's matrix product: that may round differently for another batch size."""
-    if seen.device.type != "cpu":
-        return (seen[:, None] * weight).sum(2)
-    return torch.from_numpy(products(seen.contiguous().numpy(), weight.contiguous().numpy()))

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log, sqrt
+from math import sqrt
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from undertow.errors import BadInput
-from undertow.information.backend.numba.histograms import equal_widths, plane_bits, planes
-from undertow.information.backend.numba.ranking import look_up
-from undertow.information.backend.numba.tallies import Packed, tallies, tally_bits
-from undertow.information.codes import broadcast, rows_of, torch_ranks, unfit
+from undertow.information.backend import backend_of
+from undertow.information.codes import rows_of, unfit
 
 __all__ = ["BinCodes", "Binned", "BinnedWidth", "sensible_bins"]
 
 MOST_BINS = 255
-MANY_BINS = 13
-"""Bins from which on counting positions beats counting common bits, cell by cell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +28,8 @@ class BinCodes:
         bins: the bin of every position.
         live: which maps are not constant.
         count: bins there are.
-        packed: the same for the CPU's kernels, from ``MANY_BINS`` on as bytes, below as planes of
-            bits: words, Σ c·log2 c / n over a map's bins, and how many are occupied.
+        packed: the same for the CPU's kernels: words, Σ c·log2 c / n over a map's bins, and how
+            many are occupied.
     """
 
     bins: UInt8[Tensor, "*batch map position"]
@@ -83,16 +78,9 @@ class Binned:
         """
         flat = rows_of(maps, least=3)
         count = self.bins or sensible_bins(flat.shape[1], 7)
-        table = _rank_bins(flat.shape[1], count)
-        if flat.device.type == "cpu":
-            found = look_up(flat.numpy(), table)
-            if found is None:
-                raise unfit(maps)
-            bins = torch.from_numpy(found)
-        else:
-            if not bool(torch.isfinite(flat).all()):
-                raise unfit(maps)
-            bins = torch.from_numpy(table).to(flat.device)[torch_ranks(flat)]
+        bins = backend_of(flat).rank_bins(flat, _rank_bins(flat.shape[1], count))
+        if bins is None:
+            raise unfit(maps)
         return _codes(bins, count, maps)
 
     def pairwise(self, a: BinCodes, b: BinCodes) -> Float[Tensor, "*batch row col"]:
@@ -128,13 +116,9 @@ class BinnedWidth:
         """
         flat = rows_of(maps, least=3)
         count = self.bins or sensible_bins(flat.shape[1], 24)
-        if flat.device.type == "cpu":
-            found = equal_widths(flat.numpy(), count)
-            if found is None:
-                raise unfit(maps)
-            bins = torch.from_numpy(found)
-        else:
-            bins = _equal_widths(flat, count)
+        bins = backend_of(flat).equal_widths(flat, count)
+        if bins is None:
+            raise unfit(maps)
         return _codes(bins, count, maps)
 
     def pairwise(self, a: BinCodes, b: BinCodes) -> Float[Tensor, "*batch row col"]:
@@ -157,62 +141,14 @@ def _rank_bins(n: int, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def _codes(bins: Tensor, count: int, maps: Tensor) -> BinCodes:
     shape = maps.shape[:-1]
-    if bins.device.type != "cpu":
-        live = (bins != bins[:, :1]).any(dim=1)
-        return BinCodes(bins.reshape(maps.shape), live.reshape(shape), count)
-    pack = tallies if count >= MANY_BINS else planes
-    words, own, used = (torch.from_numpy(x) for x in pack(bins.numpy(), count))
-    packed = (words.reshape(*shape, *words.shape[1:]), own.reshape(shape), used.reshape(shape))
+    packed = backend_of(bins).packed(bins, count)
+    if packed is None:
+        live = (bins != bins[:, :1]).any(dim=1).reshape(shape)
+        return BinCodes(bins.reshape(maps.shape), live, count)
+    words, own, used = packed
+    packed = words.reshape(*shape, *words.shape[1:]), own.reshape(shape), used.reshape(shape)
     return BinCodes(bins.reshape(maps.shape), packed[2] > 1, count, packed)
 
 
-def _equal_widths(flat: Tensor, count: int) -> UInt8[Tensor, "row position"]:
-    """The same in torch operations, for other devices."""
-    if not bool(torch.isfinite(flat).all()):
-        raise unfit(flat)
-    low, high = flat.amin(dim=1, keepdim=True).double(), flat.amax(dim=1, keepdim=True).double()
-    scale = count / (high - low).where(high > low, float("inf"))
-    return ((flat - low) * scale).clamp(max=count - 1).to(torch.uint8)
-
-
 def _pairwise(a: BinCodes, b: BinCodes) -> Float[Tensor, "*batch row col"]:
-    n = a.bins.shape[-1]
-    if a.packed is None or b.packed is None:
-        return _one_hot(a, b, n)
-    shape, pairs = broadcast(a.live.shape[:-1], b.live.shape[:-1])
-    left, right = _blocks(*a.packed), _blocks(*b.packed)
-    if a.count >= MANY_BINS:
-        bits = tally_bits(left, right, pairs, a.count, n)
-    else:
-        bits = plane_bits(left, right, pairs, n)
-    return torch.from_numpy(bits).reshape(*shape, *bits.shape[1:])
-
-
-def _blocks(words: Tensor, own: Tensor, used: Tensor) -> Packed:
-    """As arrays with a single batch axis."""
-    batch = own.dim() - 1
-    return Packed(
-        words.reshape(-1, *words.shape[batch:]).numpy(),
-        own.reshape(-1, own.shape[-1]).numpy(),
-        used.reshape(-1, used.shape[-1]).numpy(),
-    )
-
-
-def _one_hot(a: BinCodes, b: BinCodes, n: int) -> Float[Tensor, "*batch row col"]:
-    """The same through products of one-hot codes, for other devices."""
-
-    def hot(codes: BinCodes) -> Tensor:
-        one = torch.nn.functional.one_hot(codes.bins.long(), codes.count).float()
-        return one.transpose(-1, -2)
-
-    left, right = hot(a), hot(b)
-    joint = torch.einsum("...ibn,...jcn->...ijbc", left, right).double()
-    first = left.sum(dim=-1).double()[..., :, None, :]
-    second = right.sum(dim=-1).double()[..., None, :, :]
-
-    def entropy(counts: Tensor, axes: tuple[int, ...]) -> Tensor:
-        plug_in = -torch.xlogy(counts, counts / n).sum(dim=axes) / n
-        return plug_in + ((counts > 0).sum(dim=axes) - 1) / (2 * n)
-
-    nats = entropy(first, (-1,)) + entropy(second, (-1,)) - entropy(joint, (-1, -2))
-    return (nats / log(2)).float() * (a.live[..., :, None] & b.live[..., None, :])
+    return backend_of(a.bins).histogram_bits(a.bins, b.bins, a.packed, b.packed, a.count)

@@ -8,13 +8,12 @@ from math import log
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from scipy.special import digamma, ndtri
 from torch import Tensor
 
-from undertow.information.backend.numba.correlations import copula_bits, standardised
-from undertow.information.codes import broadcast, rows_of, torch_ranks, unfit
+from undertow.information.backend import backend_of
+from undertow.information.codes import rows_of, unfit
 
 __all__ = ["CopulaCodes", "GaussianCopula"]
 
@@ -69,14 +68,10 @@ class GaussianCopula:
             BadInput: if a value is not finite, or there are fewer than three positions.
         """
         flat = rows_of(maps, least=3)
-        table = score_table(flat.shape[1])
-        if flat.device.type == "cpu":
-            found = standardised(flat.numpy(), table)
-            if found is None:
-                raise unfit(maps)
-            scores, live = torch.from_numpy(found[0]), torch.from_numpy(found[1])
-        else:
-            scores, live = _standardised(flat, torch.from_numpy(table).to(flat.device))
+        found = backend_of(flat).standardised(flat, score_table(flat.shape[1]))
+        if found is None:
+            raise unfit(maps)
+        scores, live = found
         return CopulaCodes(scores.reshape(maps.shape), live.reshape(maps.shape[:-1]))
 
     def pairwise(self, a: CopulaCodes, b: CopulaCodes) -> Float[Tensor, "*batch row col"]:
@@ -84,16 +79,8 @@ class GaussianCopula:
         n = a.scores.shape[-1]
         bias, factor = independence_bias(n), 1 + RANK_LOSS / n
         floor = max(float(n) ** -2, 4.0**-MOST_BITS)
-        if a.scores.device.type == "cpu":
-            shape, pairs = broadcast(a.live.shape[:-1], b.live.shape[:-1])
-            found = copula_bits(
-                _blocks(a.scores, 2), _blocks(b.scores, 2),
-                _blocks(a.live, 1), _blocks(b.live, 1), pairs, bias, factor, floor,
-            )  # fmt: skip
-            return torch.from_numpy(found).reshape(*shape, *found.shape[1:])
-        rho = a.scores @ b.scores.transpose(-1, -2)
-        bits = -0.5 * torch.log2(((1 - rho) * (1 + rho)).clamp(min=floor)) - bias
-        return bits * factor * (a.live[..., :, None] & b.live[..., None, :])
+        backend = backend_of(a.scores)
+        return backend.copula_bits(a.scores, b.scores, a.live, b.live, bias, factor, floor)
 
 
 def independence_bias(n: int) -> float:
@@ -113,18 +100,3 @@ def score_table(n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     table = np.concatenate([half, [0.0], -half[::-1]]).astype(np.float32)
     table.setflags(write=False)
     return table
-
-
-def _blocks(values: Tensor, kept: int) -> np.ndarray[Any, np.dtype[Any]]:
-    return values.reshape(-1, *values.shape[values.dim() - kept :]).numpy()
-
-
-def _standardised(flat: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-    """The same in torch operations, for other devices."""
-    if not bool(torch.isfinite(flat).all()):
-        raise unfit(flat)
-    scores = table[torch_ranks(flat)].double()
-    live = (scores != scores[:, :1]).any(dim=1)
-    gap = scores - scores.mean(dim=1, keepdim=True)
-    length = gap.norm(dim=1, keepdim=True).where(live[:, None], 1.0)
-    return (gap / length * live[:, None]).float(), live

@@ -33,7 +33,7 @@ def plain(
     maps = maps.detach().float()
     if maps.is_contiguous():
         return maps
-    if maps.device.type != "cpu" or not maps.is_contiguous(memory_format=torch.channels_last):
+    if not maps.is_contiguous(memory_format=torch.channels_last):
         return maps.contiguous()
     last = maps.permute(0, 2, 3, 1).flatten(1, 2).numpy()
     out = np.empty((last.shape[0], last.shape[2], last.shape[1]), dtype=np.float32)
@@ -93,8 +93,6 @@ def moments(
     values: Float[Tensor, "item repeat width"],
 ) -> tuple[Float[Tensor, "item width"], Float[Tensor, "item width"]]:
     """Mean and standard deviation over repeats, whose order alone fixes every bit."""
-    if values.device.type != "cpu":
-        return values.mean(dim=1), values.std(dim=1, correction=0)
     given = values.contiguous().numpy()
     shape = (given.shape[0], given.shape[2])
     mean, std = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)

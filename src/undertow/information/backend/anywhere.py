@@ -1,0 +1,117 @@
+"""The backend for any device: torch operations."""
+
+from __future__ import annotations
+
+from math import log
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, one_hot
+
+__all__ = [
+    "block_means", "copula_bits", "equal_widths", "histogram_bits", "moments", "packed", "plain",
+    "products", "rank_bins", "ranks", "standardised",
+]  # fmt: skip
+
+Table = np.ndarray[Any, np.dtype[Any]]
+
+
+def plain(maps: Tensor) -> Tensor:
+    """As the protocol says."""
+    return maps.detach().float().contiguous()
+
+
+def block_means(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """As the protocol says."""
+    rows, cols = maps.shape[-2:]
+    kernel = (rows // grid[0], cols // grid[1])
+    flat = avg_pool2d(maps.reshape(-1, 1, rows, cols), kernel)
+    return flat.reshape(*maps.shape[:-2], *grid)
+
+
+def moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """As the protocol says."""
+    return values.mean(dim=1), values.std(dim=1, correction=0)
+
+
+def ranks(rows: Tensor) -> Int64[Tensor, "row position"]:
+    """Twice the average rank, counted from 0, of every value in its row."""
+    values, order = rows.sort(dim=1)
+    place = torch.arange(rows.shape[1], device=rows.device).expand_as(order)
+    new = torch.ones_like(order, dtype=torch.bool)
+    new[:, 1:] = values[:, 1:] != values[:, :-1]
+    first = place.where(new, 0).cummax(dim=1).values
+    ends = new.roll(-1, dims=1)
+    ends[:, -1] = True
+    last = place.where(ends, rows.shape[1]).flip(1).cummin(dim=1).values.flip(1)
+    return torch.empty_like(order).scatter_(1, order, first + last)
+
+
+def _looked_up(rows: Tensor, table: Table) -> Tensor | None:
+    if not bool(torch.isfinite(rows).all()):
+        return None
+    return torch.tensor(table, device=rows.device)[ranks(rows)]  # a copy: tables are read-only
+
+
+def standardised(rows: Tensor, table: Table) -> tuple[Tensor, Tensor] | None:
+    """As the protocol says."""
+    found = _looked_up(rows, table)
+    if found is None:
+        return None
+    scores = found.double()
+    live = (scores != scores[:, :1]).any(dim=1)
+    gap = scores - scores.mean(dim=1, keepdim=True)
+    length = gap.norm(dim=1, keepdim=True).where(live[:, None], 1.0)
+    return (gap / length * live[:, None]).float(), live
+
+
+def copula_bits(
+    a: Tensor, b: Tensor, a_live: Tensor, b_live: Tensor, bias: float, factor: float, floor: float
+) -> Tensor:
+    """As the protocol says."""
+    rho = a @ b.transpose(-1, -2)
+    bits = -0.5 * torch.log2(((1 - rho) * (1 + rho)).clamp(min=floor)) - bias
+    return bits * factor * (a_live[..., :, None] & b_live[..., None, :])
+
+
+def rank_bins(rows: Tensor, table: Table) -> Tensor | None:
+    """As the protocol says."""
+    return _looked_up(rows, table)
+
+
+def equal_widths(rows: Tensor, count: int) -> Tensor | None:
+    """As the protocol says."""
+    if not bool(torch.isfinite(rows).all()):
+        return None
+    low, high = rows.amin(dim=1, keepdim=True).double(), rows.amax(dim=1, keepdim=True).double()
+    scale = count / (high - low).where(high > low, float("inf"))
+    return ((rows - low) * scale).clamp(max=count - 1).to(torch.uint8)
+
+
+def packed(bins: Tensor, count: int) -> None:
+    """Nothing: one-hot codes are made where they are met."""
+
+
+def histogram_bits(a: Tensor, b: Tensor, a_packed: None, b_packed: None, count: int) -> Tensor:
+    """As the protocol says, through products of one-hot codes."""
+    n = a.shape[-1]
+    left, right = (one_hot(x.long(), count).float().transpose(-1, -2) for x in (a, b))
+    joint = torch.einsum("...ibn,...jcn->...ijbc", left, right).double()
+    first = left.sum(dim=-1).double()[..., :, None, :]
+    second = right.sum(dim=-1).double()[..., None, :, :]
+
+    def entropy(counts: Tensor, axes: tuple[int, ...]) -> Tensor:
+        plug_in = -torch.xlogy(counts, counts / n).sum(dim=axes) / n
+        return plug_in + ((counts > 0).sum(dim=axes) - 1) / (2 * n)
+
+    nats = entropy(first, (-1,)) + entropy(second, (-1,)) - entropy(joint, (-1, -2))
+    live = [(x != x[..., :1]).any(dim=-1) for x in (a, b)]
+    return (nats / log(2)).float() * (live[0][..., :, None] & live[1][..., None, :])
+
+
+def products(one: Tensor, two: Tensor) -> Tensor:
+    """As the protocol says: a library's matrix product may round as its batch is large."""
+    return (one[:, None] * two).sum(2)
