@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from undertow.axes import PROFILES
-from undertow.figures.data import Figure, FigureData, Line, Panel, Series
+from undertow.figures.data import FigureData, Line, Panel, Series
+from undertow.figures.from_run import of_model
 from undertow.figures.palette import markers, paints
 from undertow.figures.wording import (
     DEPTH,
@@ -16,7 +17,6 @@ from undertow.figures.wording import (
     benign_first,
     count,
     curve_name,
-    nothing,
     profile_axis,
 )
 from undertow.store import BENIGN, Curve, Run, split_key
@@ -116,28 +116,19 @@ def _plain(keys: Mapping[str, Any]) -> list[str]:
     return [k for k in keys if split_key(k)[1] is None and split_key(k)[2] is None]
 
 
-def from_run(
-    run: Run, *, model: str | None = None, attacks: Sequence[str] | None = None
-) -> FigureData:
-    """Draw what the answers hold.
+def _draw(run: Run, model: str, *, attacks: Sequence[str] | None = None) -> FigureData | None:
+    """Curves ``attacks``; all of whole cells aimed at this model, if not said."""
+    found = run.answers.aggregates.get(model) if run.answers else None
+    if not found:
+        return None
+    keys = list(attacks) if attacks is not None else _plain(found)
+    return build({k: found[k] for k in [BENIGN, *keys] if k in found}, model=model)
 
-    Args:
-        run: the run.
-        model: which; ``None``: the first there is.
-        attacks: keys of curves; ``None``: all of whole cells aimed at this model.
-    """
+
+def _models(run: Run) -> list[str]:
+    """Those with at least one attack."""
     found = run.answers.aggregates if run.answers else {}
-    model = model or next(iter(found), None)
-    if model is None or not found.get(model):
-        raise nothing(f"aggregated profiles of {model or 'any model'}")
-    keys = list(attacks) if attacks is not None else _plain(found[model])
-    return build({k: found[model][k] for k in [BENIGN, *keys] if k in found[model]}, model=model)
+    return [m for m, curves in found.items() if len(_plain(curves)) > 1]
 
 
-def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """One figure a model with at least one attack."""
-    found = run.answers.aggregates if run.answers else {}
-    return tuple({"model": m} for m, curves in found.items() if len(_plain(curves)) > 1)
-
-
-FIGURE = Figure("aggregate", build, from_run, choices)
+FIGURE = of_model("aggregate", build, _draw, _models, "aggregated profiles")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from undertow.axes import PROFILES
-from undertow.figures.data import Axis, Figure, FigureData, Panel, Series
+from undertow.figures.data import Axis, FigureData, Panel, Series
+from undertow.figures.from_run import of_model
 from undertow.figures.palette import markers, paints
 from undertow.figures.wording import (
     DEPTH,
@@ -17,7 +18,6 @@ from undertow.figures.wording import (
     benign_first,
     count,
     curve_name,
-    nothing,
     tap_marks,
 )
 from undertow.store import Effect, Run, split_key
@@ -98,34 +98,22 @@ def build(
     )
 
 
-def from_run(
-    run: Run, *, model: str | None = None, attacks: Sequence[str] | None = None
-) -> FigureData:
-    """Draw what the answers hold.
+def _draw(run: Run, model: str, *, attacks: Sequence[str] | None = None) -> FigureData | None:
+    """Effects of ``attacks``; all of whole cells aimed at this model, if not said."""
+    found = run.answers.effects.get(model) if run.answers else None
+    if not found:
+        return None
+    keys = [k for k in found if _own(k)] if attacks is None else attacks
+    return build({k: found[k] for k in keys if k in found}, model=model)
 
-    Args:
-        run: the run.
-        model: which; ``None``: the first there is.
-        attacks: keys; ``None``: all of whole cells aimed at this model.
-    """
+
+def _own(key: str) -> bool:
+    return split_key(key)[1:] == (None, None)
+
+
+def _models(run: Run) -> list[str]:
     found = run.answers.effects if run.answers else {}
-    model = model or next(iter(found), None)
-    if model is None or not found.get(model):
-        raise nothing(f"effect sizes of {model or 'any model'}")
-    keys = (
-        [k for k in found[model] if split_key(k)[1:] == (None, None)]
-        if attacks is None
-        else attacks
-    )
-    return build({k: found[model][k] for k in keys if k in found[model]}, model=model)
+    return [m for m, by in found.items() if any(map(_own, by))]
 
 
-def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """One figure a model."""
-    found = run.answers.effects if run.answers else {}
-    return tuple(
-        {"model": m} for m, by in found.items() if any(split_key(k)[1:] == (None, None) for k in by)
-    )
-
-
-FIGURE = Figure("control", build, from_run, choices)
+FIGURE = of_model("control", build, _draw, _models, "effect sizes")

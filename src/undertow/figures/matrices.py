@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from undertow.figures.data import Axis, Figure, FigureData, Heat, Panel
-from undertow.figures.streams import class_names
-from undertow.figures.trajectory import exemplars, input_name, pick
-from undertow.figures.wording import count, nothing
+from undertow.figures.data import Axis, FigureData, Heat, Panel
+from undertow.figures.from_run import class_names, of_input
+from undertow.figures.wording import count
 from undertow.store import Run
 
 __all__ = ["FIGURE", "build"]
@@ -83,34 +82,6 @@ def build(
     )
 
 
-def from_run(
-    run: Run,
-    *,
-    model: str | None = None,
-    attack: str | None = None,
-    source: str | None = None,
-    index: int | None = None,
-    tap: str | None = None,
-    step: int | None = None,
-) -> FigureData:
-    """Draw one recorded input at one tap and step; the last that are stored, if not said."""
-    cell, at, data = pick(run, {"model": model, "attack": attack, "source": source, "index": index})
-    taps = [str(t) for t in data["tap"].values]
-    have = matrix_taps(data)
-    if not have:
-        raise nothing(f"matrices of {input_name(cell, at)}")
-    k = taps.index(tap) if tap in taps and taps.index(str(tap)) in have else have[-1]
-    steps = [int(s) for s in data["chosen"].values]
-    row = steps.index(step) if step in steps else -1
-    return build(
-        source=(data[f"S_raw.{k}"].values[row], data[f"S_null.{k}"].values[row]),
-        target=(data[f"T_raw.{k}"].values[row], data[f"T_null.{k}"].values[row]),
-        classes=class_names(run, data),
-        tap=taps[k],
-        name=f"{input_name(cell, at)}, step {steps[row]}",
-    )
-
-
 def matrix_taps(data: Any) -> list[int]:
     """Numbers of the taps whose matrices are stored, all four of them."""
     return [
@@ -120,9 +91,21 @@ def matrix_taps(data: Any) -> list[int]:
     ]
 
 
-def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """Every recorded input with matrices."""
-    return tuple(c for c in exemplars(run) if matrix_taps(pick(run, c)[2]))
+def _draw(
+    run: Run, data: Any, name: str, *, tap: str | None = None, step: int | None = None
+) -> FigureData:
+    """At one tap and step; the last that are stored, if not said."""
+    taps, have = [str(t) for t in data["tap"].values], matrix_taps(data)
+    k = taps.index(tap) if tap in taps and taps.index(str(tap)) in have else have[-1]
+    steps = [int(s) for s in data["chosen"].values]
+    row = steps.index(step) if step in steps else -1
+    return build(
+        source=(data[f"S_raw.{k}"].values[row], data[f"S_null.{k}"].values[row]),
+        target=(data[f"T_raw.{k}"].values[row], data[f"T_null.{k}"].values[row]),
+        classes=class_names(run, data),
+        tap=taps[k],
+        name=f"{name}, step {steps[row]}",
+    )
 
 
-FIGURE = Figure("matrices", build, from_run, choices)
+FIGURE = of_input("matrices", build, _draw, lambda data: bool(matrix_taps(data)), "matrices")

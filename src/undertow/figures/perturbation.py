@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from undertow.figures.data import Figure, FigureData, Panel, Picture
-from undertow.figures.trajectory import exemplars, input_name, pick
+from undertow.figures.data import FigureData, Panel, Picture
+from undertow.figures.from_run import class_names, of_input
 from undertow.figures.wording import count
 from undertow.store import Run
 
@@ -76,20 +78,10 @@ def build(
     )
 
 
-def from_run(
-    run: Run,
-    *,
-    model: str | None = None,
-    attack: str | None = None,
-    source: str | None = None,
-    index: int | None = None,
-    step: int | None = None,
-    gain: float | None = None,
+def _draw(
+    run: Run, data: Any, name: str, *, step: int | None = None, gain: float | None = None
 ) -> FigureData:
-    """Draw one recorded input at ``step``, the last by default."""
-    from undertow.figures.streams import class_names
-
-    cell, at, data = pick(run, {"model": model, "attack": attack, "source": source, "index": index})
+    """At ``step``, the last by default."""
     steps = [int(s) for s in data["step"].values]
     row = steps.index(step) if step in steps else -1
     images = unit_interval(data["images"].values[[0, row]])
@@ -98,10 +90,10 @@ def from_run(
     return build(
         benign=images[0],
         adversarial=images[1],
-        name=input_name(cell, at),
+        name=name,
         gain=gain,
         answers=(names[said[0]], names[said[1]]),
     )
 
 
-FIGURE = Figure("perturbation", build, from_run, exemplars)
+FIGURE = of_input("perturbation", build, _draw)

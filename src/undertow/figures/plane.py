@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from undertow.figures.data import Axis, Figure, FigureData, Panel, Series
+from undertow.figures.data import Axis, FigureData, Panel, Series
+from undertow.figures.from_run import by_attack, of_model
 from undertow.figures.palette import markers, paints
 from undertow.figures.wording import ZERO, benign_first, count, curve_name, nothing, tap_marks
-from undertow.store import Run, curve_key, split_key
+from undertow.store import Cell, Run, split_key
 
 __all__ = ["FIGURE", "build"]
 
@@ -102,40 +103,24 @@ def build(
     )
 
 
-def from_run(
-    run: Run, *, model: str | None = None, attacks: Sequence[str] | None = None
-) -> FigureData:
-    """Draw the finished inputs of every cell of a model that were aimed at it.
+def _draw(run: Run, model: str, *, attacks: Sequence[str] | None = None) -> FigureData | None:
+    """The finished inputs of every cell of a model that were aimed at it."""
 
-    Args:
-        run: the run.
-        model: which; ``None``: the first with profiles.
-        attacks: which; ``None``: all.
-    """
-    model = model or next((m["model"] for m in choices(run)), None)
-    cells = [
-        c for c in run.cells if c.model == model and c.source is None and run.has("profiles", c)
-    ]
-    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    taps: tuple[str, ...] = ()
-    depth = np.array([])
-    for cell in cells:
-        if attacks is not None and cell.attack not in attacks and not cell.benign:
-            continue
-        data = run.profiles(cell)
+    def take(cell: Cell, data: Any) -> tuple[np.ndarray, np.ndarray] | None:
         rows = data["finished"].values
-        if rows.any():
-            found[curve_key(cell.attack)] = (data["iip"].values[rows], data["oip"].values[rows])
-            taps, depth = tuple(map(str, data["tap"].values)), data["depth"].values
-    if not found:
-        raise nothing(f"finished profiles of {model or 'any model'}")
-    return build(found, taps=taps, depth=depth, model=str(model))
+        asked = attacks is None or cell.benign or cell.attack in attacks
+        return (
+            (data["iip"].values[rows], data["oip"].values[rows]) if asked and rows.any() else None
+        )
+
+    found, taps, depth = by_attack(run, model, "profiles", take)
+    return build(found, taps=taps, depth=depth, model=model) if found else None
 
 
-def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """One figure a model with a finished shard."""
+def _models(run: Run) -> list[str]:
+    """Those with a finished shard."""
     done = {c.model for c in run.cells if run.has("profiles", c) and run.state(c).done}
-    return tuple({"model": m} for m in run.models if m in done)
+    return [m for m in run.models if m in done]
 
 
-FIGURE = Figure("plane", build, from_run, choices)
+FIGURE = of_model("plane", build, _draw, _models, "finished profiles")

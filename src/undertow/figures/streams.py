@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from undertow.figures.data import Axis, Figure, FigureData, Mark, Marker, Panel, Series
+from undertow.figures.data import Axis, FigureData, Mark, Marker, Panel, Series
+from undertow.figures.from_run import class_names, of_input
 from undertow.figures.palette import FAINT, INK
-from undertow.figures.trajectory import exemplars, input_name, pick
-from undertow.figures.wording import DEPTH, ZERO, count, nothing, tap_marks
+from undertow.figures.wording import DEPTH, ZERO, count, tap_marks
 from undertow.store import Run
 
 __all__ = ["FIGURE", "build", "takeover_tap"]
@@ -128,19 +128,8 @@ def build(
     )
 
 
-def from_run(
-    run: Run,
-    *,
-    model: str | None = None,
-    attack: str | None = None,
-    source: str | None = None,
-    index: int | None = None,
-    steps: Sequence[int] | None = None,
-) -> FigureData:
-    """Draw one recorded input, benign and last iterate unless ``steps`` says otherwise."""
-    cell, at, data = pick(run, {"model": model, "attack": attack, "source": source, "index": index})
-    if "class_information" not in data:
-        raise nothing(f"class information of {input_name(cell, at)}")
+def _draw(run: Run, data: Any, name: str, *, steps: Sequence[int] | None = None) -> FigureData:
+    """Benign and last iterate unless ``steps`` says otherwise."""
     all_steps = [int(s) for s in data["step"].values]
     chosen = list(dict.fromkeys([all_steps[0], all_steps[-1]])) if steps is None else list(steps)
     rows = [all_steps.index(s) for s in chosen if s in all_steps]
@@ -153,20 +142,10 @@ def from_run(
         label=int(data.attrs.get("label", answers[0])),
         adversarial=int(answers[-1]),
         classes=class_names(run, data),
-        name=input_name(cell, at),
+        name=name,
     )
 
 
-def class_names(run: Run, data: Any) -> list[str]:
-    """Names of the classes, or their numbers where the run does not know them."""
-    n = int(data.sizes["class"])
-    given = data.attrs.get("classes") or run.manifest.get("classes") or ()
-    return [str(c) for c in given] if len(given) == n else [f"class {i}" for i in range(n)]
-
-
-def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """Every recorded input whose class information was measured."""
-    return tuple(c for c in exemplars(run) if "class_information" in pick(run, c)[2])
-
-
-FIGURE = Figure("streams", build, from_run, choices)
+FIGURE = of_input(
+    "streams", build, _draw, lambda data: "class_information" in data, "class information"
+)

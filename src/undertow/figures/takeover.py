@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from undertow.figures.data import Axis, Figure, FigureData, Panel, Series
+from undertow.figures.data import Axis, FigureData, Panel, Series
+from undertow.figures.from_run import by_attack, of_model
 from undertow.figures.palette import markers, paints
-from undertow.figures.wording import DEPTH, benign_first, count, curve_name, nothing, tap_marks
-from undertow.store import Run, curve_key
+from undertow.figures.wording import DEPTH, benign_first, count, curve_name, tap_marks
+from undertow.store import Cell, Run
 
 __all__ = ["FIGURE", "build", "wilson"]
 
@@ -85,43 +86,32 @@ def build(
     )
 
 
-def from_run(run: Run, *, model: str | None = None) -> FigureData:
-    """Draw the finished, successful inputs of every attack on a model.
+def _draw(run: Run, model: str) -> FigureData | None:
+    """The finished, successful inputs of every attack on a model."""
 
-    Args:
-        run: the run.
-        model: which; ``None``: the first with class information.
-    """
-    model = model or next((m["model"] for m in choices(run)), None)
-    found: dict[str, np.ndarray] = {}
-    taps: tuple[str, ...] = ()
-    depth = np.array([])
-    for cell in (c for c in run.cells if c.model == model and not c.benign and c.source is None):
-        if (
-            cell.control_of is None
-            and run.has("class_information", cell)
-            and run.has("attacks", cell)
-        ):
-            data, ends = run.class_information(cell), run.attacks(cell)
-            rows = data["finished"].values & ends["success"].values
-            if rows.any():
-                found[curve_key(cell.attack)] = data["takeover"].values[rows]
-                taps, depth = tuple(map(str, data["tap"].values)), data["depth"].values
-    if not found:
-        raise nothing(f"class information of successful inputs of {model or 'any model'}")
-    return build(found, taps=taps, depth=depth, model=str(model))
+    def take(cell: Cell, data: Any) -> np.ndarray | None:
+        if not _attacked(run, cell):
+            return None
+        rows = data["finished"].values & run.attacks(cell)["success"].values
+        return data["takeover"].values[rows] if rows.any() else None
+
+    found, taps, depth = by_attack(run, model, "class_information", take)
+    return build(found, taps=taps, depth=depth, model=model) if found else None
 
 
-def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """One figure a model of which a successful input is finished."""
+def _attacked(run: Run, cell: Cell) -> bool:
+    return not cell.benign and cell.control_of is None and run.has("attacks", cell)
+
+
+def _models(run: Run) -> list[str]:
+    """Those of which a successful input is finished."""
     fit = {
         c.model
         for c in run.cells
-        if not c.benign and c.source is None and c.control_of is None
-        and run.has("class_information", c) and run.has("attacks", c)
+        if c.source is None and _attacked(run, c) and run.has("class_information", c)
         and bool((run.attacks(c)["success"] & run.attacks(c)["finished"]).any())
     }  # fmt: skip
-    return tuple({"model": m} for m in run.models if m in fit)
+    return [m for m in run.models if m in fit]
 
 
-FIGURE = Figure("takeover", build, from_run, choices)
+FIGURE = of_model("takeover", build, _draw, _models, "class information of successful inputs")

@@ -8,20 +8,19 @@ from typing import Any
 import numpy as np
 
 from undertow.axes import PROFILES
-from undertow.figures.data import Axis, Figure, FigureData, Panel, Series
+from undertow.figures.data import Axis, FigureData, Panel, Series
+from undertow.figures.from_run import of_input
 from undertow.figures.palette import INK, ramp
 from undertow.figures.wording import (
     DEPTH,
     FULL,
-    attack_name,
     count,
-    nothing,
     profile_axis,
     tap_marks,
 )
-from undertow.store import Cell, Run
+from undertow.store import Run
 
-__all__ = ["FIGURE", "LINES", "build", "exemplars"]
+__all__ = ["FIGURE", "LINES", "build"]
 
 LINES = 24
 """The most lines in a panel; of a longer trajectory so many are drawn, evenly spaced."""
@@ -142,55 +141,16 @@ def build(
     )
 
 
-def exemplars(run: Run) -> tuple[dict[str, Any], ...]:
-    """Every recorded input of a run: model, attack, source and index; attacks before controls."""
-    cells = sorted(
-        (c for c in run.cells if not c.benign),
-        key=lambda c: (c.control_of is not None, c.source or ""),
-    )
-    return tuple(
-        {"model": c.model, "attack": c.attack, "source": c.source, "index": i}
-        for c in cells
-        for i in run.exemplars(c)
-    )
-
-
-def pick(run: Run, choice: Mapping[str, Any]) -> tuple[Cell, int, Any]:
-    """The recorded input that a choice names; what it leaves open, the first that fits decides."""
-    wanted = {k: v for k, v in choice.items() if v is not None}
-    for found in exemplars(run):
-        if all(found[k] == v for k, v in wanted.items()):
-            cell = Cell(found["model"], found["attack"], found["source"])
-            return cell, found["index"], run.exemplar(cell, found["index"])
-    raise nothing(f"recorded input with {wanted}" if wanted else "recorded inputs")
-
-
-def input_name(cell: Cell, index: int) -> str:
-    """An input of an attack in words."""
-    aimed = f" (aimed at {cell.source})" if cell.source else ""
-    return f"input {index}, {attack_name(cell.attack)}{aimed} on {cell.model}"
-
-
-def from_run(
-    run: Run,
-    *,
-    model: str | None = None,
-    attack: str | None = None,
-    source: str | None = None,
-    index: int | None = None,
-    step: int | None = None,
-) -> FigureData:
-    """Draw one recorded input; arguments left out are filled with the first that fits."""
-    cell, at, data = pick(run, {"model": model, "attack": attack, "source": source, "index": index})
+def _draw(run: Run, data: Any, name: str, *, step: int | None = None) -> FigureData:
     return build(
         profiles={p: data[p].values for p in PROFILES if p in data},
         difference=data["difference"].values,
         steps=data["step"].values,
         taps=tuple(map(str, data["tap"].values)),
         depth=data["depth"].values,
-        name=input_name(cell, at),
+        name=name,
         step=step,
     )
 
 
-FIGURE = Figure("trajectory", build, from_run, exemplars)
+FIGURE = of_input("trajectory", build, _draw)

@@ -8,9 +8,9 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from undertow.errors import UndertowError
 from undertow.figures import FIGURES
+from undertow.figures.from_run import input_name
 from undertow.figures.matrices import build as matrices_figure
 from undertow.figures.matrices import matrix_taps
-from undertow.figures.trajectory import input_name
 from undertow.store import Cell
 from undertow.viewer.maps import mapped_taps, maps_payload, stored_maps
 from undertow.viewer.parts import Query, empty, field, figure, on, pick, segments

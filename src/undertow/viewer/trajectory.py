@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from dash import Dash, Input, Output, dcc, html
 
+from undertow.figures.from_run import input_name
 from undertow.figures.perturbation import unit_interval
-from undertow.figures.trajectory import input_name
 from undertow.store import Cell
 from undertow.viewer.parts import Query, cell_name, empty, field, on, pick
 from undertow.viewer.path import recorded_path

@@ -30,7 +30,7 @@ from undertow.attacks.driver.open import open_oracle
 from undertow.attacks.driver.oracle import frozen
 from undertow.attacks.driver.record import Record, Recorder, Sighting
 from undertow.errors import BadInput, Unavailable
-from undertow.models.devices import out_of_memory
+from undertow.models.devices import even_parts, out_of_memory
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 from undertow.types import Attack, Draws, Goal, Images, Labels, Trajectory
@@ -172,7 +172,7 @@ def _batches(
     start, n = 0, len(job.x)
     with progress(f"craft {job.attack.name}", n, "inputs") as advance:
         while start < n:
-            stop = min(start + size, n)
+            stop = even_parts(start, n, size)[0][1]
             try:
                 part = _batch(job, start, stop)
             except (RuntimeError, MemoryError) as error:

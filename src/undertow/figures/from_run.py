@@ -1,0 +1,142 @@
+"""From a stored run to a figure: what there is to draw, and the first that fits what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from undertow.figures.data import Figure, FigureData
+from undertow.figures.wording import attack_name, nothing
+from undertow.store import Cell, Run, curve_key
+
+__all__ = [
+    "by_attack", "class_names", "exemplars", "input_name", "of_input", "of_model", "pick",
+]  # fmt: skip
+
+Draw = Callable[..., FigureData | None]
+
+
+def of_input(
+    name: str,
+    build: Callable[..., FigureData],
+    draw: Draw,
+    has: Callable[[Any], bool] = lambda data: True,
+    what: str = "recorded inputs",
+) -> Figure:
+    """A figure of one recorded input.
+
+    Args:
+        name: its key.
+        build: from plain arrays.
+        draw: ``draw(run, data, name, **options)``.
+        has: whether a recorded input holds what is drawn.
+        what: that, in words.
+    """
+
+    def from_run(
+        run: Run,
+        *,
+        model: str | None = None,
+        attack: str | None = None,
+        source: str | None = None,
+        index: int | None = None,
+        **options: Any,
+    ) -> FigureData:
+        asked = {"model": model, "attack": attack, "source": source, "index": index}
+        cell, at, data = pick(run, asked)
+        if not has(data):
+            raise nothing(f"{what} of {input_name(cell, at)}")
+        drawn = draw(run, data, input_name(cell, at), **options)
+        assert drawn is not None
+        return drawn
+
+    def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
+        return tuple(choice for choice in exemplars(run) if has(pick(run, choice)[2]))
+
+    return Figure(name, build, from_run, choices)
+
+
+def of_model(
+    name: str,
+    build: Callable[..., FigureData],
+    draw: Draw,
+    models: Callable[[Run], Iterable[str]],
+    what: str,
+) -> Figure:
+    """A figure of one model; the first there is where none is named.
+
+    Args:
+        name: its key.
+        build: from plain arrays.
+        draw: ``draw(run, model, **options)``; ``None`` where the run has nothing of this model.
+        models: those of a run that can be drawn.
+        what: what is drawn, in words.
+    """
+
+    def from_run(run: Run, *, model: str | None = None, **options: Any) -> FigureData:
+        model = model or next(iter(models(run)), None)
+        drawn = None if model is None else draw(run, model, **options)
+        if drawn is None:
+            raise nothing(f"{what} of {model or 'any model'}")
+        return drawn
+
+    def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
+        return tuple({"model": model} for model in models(run))
+
+    return Figure(name, build, from_run, choices)
+
+
+def by_attack(
+    run: Run, model: str, group: str, take: Callable[[Cell, Any], Any]
+) -> tuple[dict[str, Any], tuple[str, ...], np.ndarray]:
+    """What ``take`` finds in each cell aimed at a model, by curve; names and depths of the taps."""
+    found: dict[str, Any] = {}
+    taps: tuple[str, ...] = ()
+    depth = np.array([])
+    for cell in run.cells:
+        if cell.model != model or cell.source is not None or not run.has(group, cell):
+            continue
+        data = getattr(run, group)(cell)
+        values = take(cell, data)
+        if values is not None:
+            found[curve_key(cell.attack)] = values
+            taps, depth = tuple(map(str, data["tap"].values)), data["depth"].values
+    return found, taps, depth
+
+
+def exemplars(run: Run) -> tuple[dict[str, Any], ...]:
+    """Every recorded input of a run: model, attack, source and index; attacks before controls."""
+    cells = sorted(
+        (c for c in run.cells if not c.benign),
+        key=lambda c: (c.control_of is not None, c.source or ""),
+    )
+    return tuple(
+        {"model": c.model, "attack": c.attack, "source": c.source, "index": i}
+        for c in cells
+        for i in run.exemplars(c)
+    )
+
+
+def pick(run: Run, choice: Mapping[str, Any]) -> tuple[Cell, int, Any]:
+    """The recorded input that a choice names; what it leaves open, the first that fits decides."""
+    wanted = {k: v for k, v in choice.items() if v is not None}
+    for found in exemplars(run):
+        if all(found[k] == v for k, v in wanted.items()):
+            cell = Cell(found["model"], found["attack"], found["source"])
+            return cell, found["index"], run.exemplar(cell, found["index"])
+    raise nothing(f"recorded input with {wanted}" if wanted else "recorded inputs")
+
+
+def input_name(cell: Cell, index: int) -> str:
+    """An input of an attack in words."""
+    aimed = f" (aimed at {cell.source})" if cell.source else ""
+    return f"input {index}, {attack_name(cell.attack)}{aimed} on {cell.model}"
+
+
+def class_names(run: Run, data: Any) -> list[str]:
+    """Names of the classes, or their numbers where the run does not know them."""
+    n = int(data.sizes["class"])
+    given = data.attrs.get("classes") or run.manifest.get("classes") or ()
+    return [str(c) for c in given] if len(given) == n else [f"class {i}" for i in range(n)]
