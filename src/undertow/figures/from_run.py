@@ -45,9 +45,7 @@ def of_input(
         **options: Any,
     ) -> FigureData:
         asked = {"model": model, "attack": attack, "source": source, "index": index}
-        cell, at, data = pick(run, asked)
-        if not has(data):
-            raise nothing(f"{what} of {input_name(cell, at)}")
+        cell, at, data = pick(run, asked, has, what)
         drawn = draw(run, data, input_name(cell, at), **options)
         assert drawn is not None
         return drawn
@@ -119,14 +117,21 @@ def exemplars(run: Run) -> tuple[dict[str, Any], ...]:
     )
 
 
-def pick(run: Run, choice: Mapping[str, Any]) -> tuple[Cell, int, Any]:
+def pick(
+    run: Run,
+    choice: Mapping[str, Any],
+    has: Callable[[Any], bool] = lambda data: True,
+    what: str = "recorded inputs",
+) -> tuple[Cell, int, Any]:
     """The recorded input that a choice names; what it leaves open, the first that fits decides."""
     wanted = {k: v for k, v in choice.items() if v is not None}
     for found in exemplars(run):
         if all(found[k] == v for k, v in wanted.items()):
             cell = Cell(found["model"], found["attack"], found["source"])
-            return cell, found["index"], run.exemplar(cell, found["index"])
-    raise nothing(f"recorded input with {wanted}" if wanted else "recorded inputs")
+            data = run.exemplar(cell, found["index"])
+            if has(data):
+                return cell, found["index"], data
+    raise nothing(f"{what} with {wanted}" if wanted else what)
 
 
 def input_name(cell: Cell, index: int) -> str:
