@@ -9,7 +9,7 @@ from PIL import Image
 
 from undertow.data import ImageSet, load_data
 from undertow.data.images import ImageSet as Set
-from undertow.data.splits import divide, held_out_rows
+from undertow.data.images import divide, held_out_rows
 from undertow.errors import BadInput, UnknownName
 
 

@@ -13,9 +13,8 @@ from undertow.errors import BadInput
 from undertow.information import DEFAULT_NULL, ESTIMATORS, NULLS
 from undertow.information.estimators.binned import Binned
 from undertow.information.estimators.gaussian_copula import GaussianCopula
-from undertow.information.evidence import evidence
 from undertow.information.grids import area_weights, coarser, pooled
-from undertow.information.matrices import Coded, References, source, target
+from undertow.information.matrices import Coded, References, evidence, source, target
 from undertow.information.nulls import mismatch, shift, shuffle
 from undertow.types import Draws
 

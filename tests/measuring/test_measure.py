@@ -18,7 +18,7 @@ from undertow.data import ImageSet
 from undertow.errors import BadInput, UnknownName
 from undertow.information import readers as reading
 from undertow.information.backend import using
-from undertow.information.evidence import evidence
+from undertow.information.matrices import evidence
 from undertow.measuring.measure import measure, measure_with
 from undertow.measuring.meter import Meter, _evidence
 from undertow.types import Trajectory

@@ -12,8 +12,8 @@ from undertow.errors import BadInput
 from undertow.models import evaluate, load_model
 from undertow.models.distill import choose_temperature, distill, serve_at_one, vanished_share
 from undertow.models.evaluation import logits_of
-from undertow.models.initial import fresh
 from undertow.models.recipe import Recipe
+from undertow.models.registry import fresh
 
 QUICK = Recipe(
     epochs=8, batch=64, rate=0.1, shift=1, flip=False, average=0.95, smoothing=0.0

@@ -17,10 +17,9 @@ from torch import nn
 
 from undertow.data import load_data
 from undertow.errors import BadInput, Foreign
-from undertow.models.augment import Batches
-from undertow.models.fitting import fit
-from undertow.models.initial import fresh
+from undertow.models.fitting import Batches, fit
 from undertow.models.recipe import Recipe
+from undertow.models.registry import fresh
 
 SMALL = Recipe(epochs=3, batch=64, rate=0.1, shift=1, flip=False, average=0.9)
 

@@ -7,8 +7,8 @@ from torch import nn
 from undertow.data import load_data
 from undertow.errors import BadInput
 from undertow.models.good_init import good_init
-from undertow.models.initial import fresh
 from undertow.models.lsuv import layer_variances, lsuv_
+from undertow.models.registry import fresh
 
 
 def _net():

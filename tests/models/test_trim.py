@@ -16,9 +16,8 @@ from undertow.models import evaluate, load_model, multiply_adds, parameters
 from undertow.models.channels import plain_layers, remove_channels
 from undertow.models.fitting import fit
 from undertow.models.load import untrained
-from undertow.models.recipe import Recipe
+from undertow.models.recipe import Recipe, Trimming
 from undertow.models.trim import apoz, maps_to_keep, trim
-from undertow.models.trimming import Trimming
 from undertow.models.vgg_like import VggLike
 
 QUICK = Recipe(epochs=2, batch=64, rate=0.03, shift=1, flip=False, average=0.95)

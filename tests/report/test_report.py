@@ -12,14 +12,12 @@ import pytest
 
 from undertow.errors import Unavailable
 from undertow.figures import FIGURES
-from undertow.figures.plotly_script import plotly_script
+from undertow.figures.plotly_ink import plotly_script
 from undertow.prose import prose
 from undertow.report import write_report
 from undertow.report.asked import attack_lines, flat, pretty
-from undertow.report.kinds import _differences
-from undertow.report.numbers import interval, say
-from undertow.report.tables import attack_table, profile_tables
-from undertow.report.words import CAVEATS, DEFINITIONS, caveats, settings
+from undertow.report.tables import _differences, attack_table, profile_tables
+from undertow.report.words import CAVEATS, DEFINITIONS, caveats, interval, say, settings
 from undertow.store import Cell, Number, Run
 
 from .conftest import EVIL

@@ -17,8 +17,8 @@ from undertow.studies.asked.plan import Unit
 from undertow.studies.asked.spec import StudySpec
 from undertow.studies.done.executors import EXECUTORS, Executor, work
 from undertow.studies.done.executors.dask import Dask
-from undertow.studies.done.executors.in_process import InProcess
 from undertow.studies.done.executors.processes import Processes
+from undertow.studies.done.executors.work import InProcess
 from undertow.studies.done.workshop import Workshop
 from undertow.studies.run import study
 from undertow.testing.executors import CONTRACT, job, tasks_of

@@ -17,9 +17,8 @@ from undertow.viewer.app import VIEWS, make_app
 from undertow.viewer.guard import door_for
 from undertow.viewer.maps import maps_payload, stored_maps
 from undertow.viewer.parts import Query
-from undertow.viewer.payload import clean
 from undertow.viewer.questions import questions
-from undertow.viewer.rest import more_figures
+from undertow.viewer.rest import clean, more_figures
 from undertow.viewer.source import Source
 
 from .conftest import MODEL

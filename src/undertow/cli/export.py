@@ -7,7 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from undertow.cli.outcome import tell_absent
+from undertow.cli.show import tell_absent
 
 
 def export(

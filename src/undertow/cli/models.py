@@ -177,8 +177,7 @@ def trim(
         _make("trim", name, out, seed, device, data_dir, quiet)
         return
     from undertow.models.own import trim_own
-    from undertow.models.recipe import Recipe
-    from undertow.models.trimming import Trimming
+    from undertow.models.recipe import Recipe, Trimming
     from undertow.progress import terminal
 
     usual = Trimming()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from undertow.cli.options import DataDir, DataName, Device, Json, ModelName, Quiet
 from undertow.cli.show import document, table
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def plane(
@@ -57,23 +60,16 @@ def plane(
     network = load_model(model, channels=x.shape[1], device=device)
     cells = {"benign": x}
     for name in attack or ():
-        from undertow.attacks import make
-        from undertow.attacks.driver.craft import craft
+        from undertow import attacks, craft
 
-        cells[name] = craft(make(name), network, x, y, seed=seed, progress=progress).end
+        cells[name] = craft(attacks.make(name), network, x, y, seed=seed, progress=progress).end
     found = information_plane(
         network, cells, y, tap, method=cast("Method", method), bins=bins,
         noise_variance=noise_variance, progress=progress,
     )  # fmt: skip
     rows = found.to_dataframe().reset_index().to_dict("records")
     if out is not None:
-        from undertow.figures import draw, population_plane, save
-
-        figure = population_plane(found, model=model)
-        if out.suffix == ".html":
-            draw(figure).write_html(out, include_plotlyjs=True)
-        else:
-            save(figure, out)
+        _write(found, model, out)
     caveats = str(found.attrs["caveats"]).splitlines()
     if as_json:
         document({"layers": rows, "inputs": len(y), "unit": "bit", "caveats": caveats})
@@ -84,6 +80,16 @@ def plane(
         print(f"- {caveat}")
     if out is not None:
         print(out)
+
+
+def _write(found: xr.Dataset, model: str, out: Path) -> None:
+    from undertow.figures import draw, population_plane, save
+
+    figure = population_plane(found, model=model)
+    if out.suffix == ".html":
+        draw(figure).write_html(out, include_plotlyjs=True)
+    else:
+        save(figure, out)
 
 
 def _check_ending(out: Path) -> None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from undertow.cli.options import Json
-from undertow.cli.outcome import tell_absent
-from undertow.cli.show import document, table
+from undertow.cli.show import document, table, tell_absent
 
 if TYPE_CHECKING:
     from undertow.store import Run

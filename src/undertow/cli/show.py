@@ -6,7 +6,9 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 __all__ = ["document", "table"]
 
@@ -67,3 +69,36 @@ def table(rows: Sequence[Mapping[str, object]], *, as_json: bool = False, title:
     for cells in text:
         print(line(cells))
     sys.stdout.flush()
+
+
+if TYPE_CHECKING:
+    from undertow.store import Run
+
+
+def tell_absent(run: Run) -> None:
+    """Say on standard error which plugins a run was made with that are not here."""
+    if run.absent:
+        told = f"{', '.join(run.absent)}; read as stored"
+        print(f"undertow: made with what is not loaded here: {told}", file=sys.stderr)
+
+
+def finish(run: Run) -> None:
+    """Write the report and print its path; name failed shards, and leave with exit code 1."""
+    from undertow.report import write_report
+    from undertow.report.tables import vanished
+
+    for sentence in vanished(run):
+        print(sentence)
+    print(write_report(run, run.path / "report.html"))
+    failed = [
+        f"{cell.name}, shard {shard}"
+        for (cell, shard), r in run.records.items()
+        if r.state == "failed"
+    ]
+    if failed:
+        print(f"undertow: failed: {'; '.join(failed)}", file=sys.stderr)
+        print(
+            "undertow: the same command tries them again; tracebacks are in ledger.jsonl",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from undertow.cli.options import DataDir, Device, ModelName, Quiet
-from undertow.cli.outcome import finish
+from undertow.cli.show import finish
 
 
 def trace(

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from undertow.data.cache import cache_dir
 from undertow.data.folder import read_folder, read_npz
-from undertow.data.images import ImageSet
+from undertow.data.images import SPLITS, ImageSet, divide
 from undertow.data.registry import DATASETS, DataSource
-from undertow.data.splits import SPLITS, divide
 from undertow.errors import UnknownName
 from undertow.loading import is_source
 from undertow.progress import SILENT, Progress

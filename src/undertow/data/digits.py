@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from undertow.data.images import ImageSet
-from undertow.data.splits import SPLITS, divide, held_out_rows
+from undertow.data.images import SPLITS, ImageSet, divide, held_out_rows
 from undertow.errors import UnknownName
 from undertow.progress import Progress
 
@@ -45,7 +44,7 @@ def digits(split: str, data_dir: Path | None, progress: Progress) -> ImageSet:
     """The digits: 1,438 to train, 359 to test, the same on every machine.
 
     Args:
-        split: one of :data:`undertow.data.splits.SPLITS`.
+        split: one of :data:`undertow.data.images.SPLITS`.
         data_dir: not needed; the digits are built in.
         progress: not needed.
     """

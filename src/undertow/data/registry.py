@@ -13,7 +13,7 @@ __all__ = ["DATASETS", "DataSource"]
 
 
 class DataSource(Protocol):
-    """Gives one split (:data:`undertow.data.splits.SPLITS`) of a data set."""
+    """Gives one split (:data:`undertow.data.images.SPLITS`) of a data set."""
 
     def __call__(self, split: str, data_dir: Path | None, progress: Progress) -> ImageSet:
         """The split, from the cache, from ``data_dir`` or fetched."""

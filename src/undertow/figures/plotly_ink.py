@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +20,7 @@ from undertow.figures.data import FigureData, Heat, Panel, Picture, Series
 from undertow.figures.palette import DARK, DIVERGING, SEQUENTIAL
 from undertow.figures.plotly_layout import DASH, FONT, axis_pairs, bars, escape, layout
 
-__all__ = ["FONT", "bars", "draw", "layout", "repaint", "traces"]
+__all__ = ["FONT", "bars", "draw", "layout", "plotly_script", "repaint", "traces"]
 
 _SYMBOL: Final = {
     "circle": "circle", "square": "square", "diamond": "diamond", "triangle": "triangle-up",
@@ -175,3 +177,12 @@ def draw(data: FigureData, *, theme: str = "light", columns: int | None = None) 
     for i, bar in bars(raw["data"], raw["layout"]).items():
         raw["data"][i]["colorbar"] |= bar
     return go.Figure(repaint(raw) if theme == "dark" else raw)
+
+
+_PART: Final = Path(__file__).parent / "vendor" / "plotly-cartesian.min.js"
+
+
+def plotly_script() -> Path:
+    """The part of plotly.js that the figures need, else the whole of it."""
+    whole = Path(str(files("plotly"))) / "package_data" / "plotly.min.js"
+    return _PART if _PART.is_file() else whole

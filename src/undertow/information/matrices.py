@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from undertow.information.grids import Grid, coarser, pooled
 from undertow.information.nulls import Null, mismatch
 from undertow.types import Draws, Estimator
 
-__all__ = ["Coded", "Matrices", "References", "source", "target"]
+__all__ = ["Coded", "Matrices", "References", "evidence", "source", "target"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,3 +214,22 @@ def _matrices(
     repeats = replaced.reshape(-1, replaced.shape[2] // parts, parts)
     null, null_std = backend_of(repeats).moments(repeats)
     return Matrices(raw, null.reshape(raw.shape), null_std.reshape(raw.shape))
+
+
+def evidence(
+    maps: Float[Tensor, "sample map row col"],
+    gradients: Float[Tensor, "class sample map row col"],
+) -> Float[Tensor, "sample class row col"]:
+    """Gradient times activation, E_m(u) = Σ_j t_j(u)·∂y_m/∂t_j(u).
+
+    For a network that ends in global average pooling and a linear layer with weights w this is
+    the class activation map of Zhou et al. (2016), Σ_j w_mj·t_j(u), divided by the number of
+    positions.
+
+    Args:
+        maps: the last spatial tap, t.
+        gradients: of each logit y_m at the maps.
+    """
+    # The sum over maps is written as a plain elementwise reduction, so that a sample's value
+    # does not depend on which others share its batch.
+    return torch.stack([(maps * gradient).sum(dim=1) for gradient in gradients], dim=1)

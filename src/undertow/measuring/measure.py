@@ -214,7 +214,7 @@ def _own_references(model: nn.Module, x: Images) -> References | None:
 def _found_references(model: nn.Module) -> References | None:
     from undertow.data import load_data
     from undertow.models.cards import WEIGHTS, read_card, stem
-    from undertow.models.measures import fingerprint
+    from undertow.models.evaluation import fingerprint
     from undertow.models.registry import MODELS
 
     cards = [read_card(name) for name in MODELS if (WEIGHTS / f"{stem(name)}.json").is_file()]

@@ -17,9 +17,8 @@ from undertow import taps as reading
 from undertow.axes import PROFILES
 from undertow.errors import BadInput
 from undertow.information import ESTIMATORS, NULLS
-from undertow.information.evidence import evidence
 from undertow.information.grids import coarser
-from undertow.information.matrices import Coded, Matrices, References, source, target
+from undertow.information.matrices import Coded, Matrices, References, evidence, source, target
 from undertow.information.profiles import all_three
 from undertow.information.readers import Readers, class_information
 from undertow.taps.read import Reading

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from undertow.data import DATASETS, ImageSet, load_data
 from undertow.data.cache import cache_dir, new_file
-from undertow.data.splits import divide
+from undertow.data.images import divide
 from undertow.errors import BadInput, Unavailable
 from undertow.information import readers as reading
 from undertow.information.readers import Reader, Readers

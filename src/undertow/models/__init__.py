@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from undertow.models.cards import Card, read_card
 from undertow.models.checking import Checked, check_model, listing
-from undertow.models.evaluation import Evaluation, check_output, evaluate
+from undertow.models.evaluation import (
+    Evaluation,
+    check_output,
+    evaluate,
+    fingerprint,
+    multiply_adds,
+    parameters,
+)
 from undertow.models.load import Normalised, load_model
-from undertow.models.measures import fingerprint, multiply_adds, parameters
 from undertow.models.registry import MODELS, ZooModel
 
 __all__ = [

@@ -46,7 +46,7 @@ class Card:
         multiply_adds: of one input.
         bytes: of the weights' file.
         sha256: of the weights' file.
-        fingerprint: of the network as loaded (:func:`undertow.models.measures.fingerprint`).
+        fingerprint: of the network as loaded (:func:`undertow.models.evaluation.fingerprint`).
         made_on: machine, versions, precision and seconds of training.
         details: of trimming or distillation.
     """

@@ -11,8 +11,7 @@ from undertow.data import load_data
 from undertow.errors import Unavailable
 from undertow.models.cards import WEIGHTS, Card, read_card
 from undertow.models.devices import usable
-from undertow.models.evaluation import Evaluation, evaluate
-from undertow.models.measures import fingerprint, multiply_adds, parameters
+from undertow.models.evaluation import Evaluation, evaluate, fingerprint, multiply_adds, parameters
 from undertow.models.registry import MODELS
 from undertow.models.shipping import load_zoo
 from undertow.progress import SILENT, Progress

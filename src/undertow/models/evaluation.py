@@ -1,20 +1,35 @@
-"""How well a network classifies: accuracy, confusion matrix, calibration error."""
+"""What a network puts out, how well it classifies, and how large it is."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from undertow.data import ImageSet
 from undertow.errors import BadInput
-from undertow.models.outputs import logits_in
 from undertow.progress import SILENT, Progress
 from undertow.types import Images, Labels, Logits
 
-__all__ = ["Evaluation", "calibration_error", "check_output", "confusion", "evaluate", "logits_of"]
+__all__ = [
+    "Evaluation",
+    "calibration_error",
+    "check_output",
+    "confusion",
+    "evaluate",
+    "fingerprint",
+    "logits_in",
+    "logits_of",
+    "main_tensor",
+    "multiply_adds",
+    "parameters",
+]
 
 BATCH = 250
 
@@ -130,3 +145,63 @@ def evaluate(
         ece=calibration_error(logits, data.labels),
         count=len(data),
     )
+
+
+def main_tensor(output: Any) -> Tensor | None:
+    """The first floating-point tensor of an output, depth first; ``None`` if there is none."""
+    if isinstance(output, Tensor):
+        return output if output.is_floating_point() else None
+    parts: Any = ()
+    if isinstance(output, Mapping):
+        parts = output.values()
+    elif isinstance(output, tuple | list):
+        parts = output
+    return next((t for t in map(main_tensor, parts) if t is not None), None)
+
+
+def logits_in(output: Any) -> Any:
+    """What is called ``logits`` in an output, else its first floating-point tensor, else itself.
+
+    A tensor is returned as it is; whether its shape is that of logits is for the caller to see.
+    """
+    if isinstance(output, Tensor):
+        return output
+    named = output.get("logits") if isinstance(output, Mapping) else None
+    found = getattr(output, "logits", named)
+    found = found if isinstance(found, Tensor) else main_tensor(output)
+    return output if found is None else found
+
+
+def multiply_adds(model: nn.Module, example: Images) -> int:
+    """Multiply-adds of one input: convolutions, matrix products, attention; nothing elementwise.
+
+    Args:
+        model: any module.
+        example: at least one input of the right shape; only the first is used.
+    """
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(example[:1])
+    finally:
+        model.train(training)
+    return int(counter.get_total_flops()) // 2
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of trainable numbers, frozen or not."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and bytes of parameters and buffers.
+
+    Equal weights give equal fingerprints on every device and in every memory layout.
+    """
+    digest = sha256()
+    for name, value in sorted(model.state_dict().items()):
+        plain = value.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

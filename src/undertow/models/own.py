@@ -14,13 +14,17 @@ from undertow.data import ImageSet, load_data
 from undertow.data.cache import check_writable, new_file
 from undertow.errors import BadInput, Foreign
 from undertow.models.distill import distill, serve_at_one
-from undertow.models.evaluation import check_output, evaluate
+from undertow.models.evaluation import (
+    check_output,
+    evaluate,
+    fingerprint,
+    multiply_adds,
+    parameters,
+)
 from undertow.models.load import load_model, untrained
-from undertow.models.measures import fingerprint, multiply_adds, parameters
-from undertow.models.recipe import Recipe
+from undertow.models.recipe import Recipe, Trimming
 from undertow.models.shipping import write_weights
 from undertow.models.trim import trim
-from undertow.models.trimming import Trimming
 from undertow.progress import SILENT, Progress
 
 __all__ = ["Made", "distill_own", "trim_own"]

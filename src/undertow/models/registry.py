@@ -6,17 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import nn
 
+from undertow.data import ImageSet
 from undertow.models.deep_conv import deep_conv
 from undertow.models.digits_cnn import digits_cnn
 from undertow.models.good_init import good_init
-from undertow.models.recipe import Recipe
-from undertow.models.trimming import Trimming
+from undertow.models.lsuv import lsuv_
+from undertow.models.recipe import Recipe, Trimming
 from undertow.models.vgg_like import vgg_like
 from undertow.registry import Registry
+from undertow.seeds import derive
 
-__all__ = ["MODELS", "ZooModel"]
+__all__ = ["MODELS", "ZooModel", "fresh"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +90,21 @@ MODELS.add(
     ),
     "small, for the built-in digits",
 )
+
+
+def fresh(name: str, data: ImageSet, seed: int) -> nn.Module:
+    """An untrained network of the zoo, initialised as its recipe says.
+
+    Args:
+        name: a name in :data:`undertow.models.registry.MODELS`.
+        data: LSUV looks at its first 256 images.
+        seed: fixes the first weights, whatever was drawn before.
+    """
+    model = MODELS[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, name, "init"))
+        network = model.build()
+    if model.recipe.init == "lsuv":
+        generator = torch.Generator().manual_seed(derive(seed, name, "lsuv"))
+        lsuv_(network, data[:256][0], generator=generator)
+    return network

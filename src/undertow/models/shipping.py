@@ -15,9 +15,8 @@ from undertow.data import load_data
 from undertow.data.cache import new_file
 from undertow.errors import BadInput
 from undertow.models.cards import WEIGHTS, Card, machine, read_card, stem, write_card
-from undertow.models.evaluation import evaluate
+from undertow.models.evaluation import evaluate, fingerprint, multiply_adds, parameters
 from undertow.models.fitting import precision
-from undertow.models.measures import fingerprint, multiply_adds, parameters
 from undertow.models.registry import MODELS
 from undertow.progress import SILENT, Progress
 

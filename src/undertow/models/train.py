@@ -13,8 +13,7 @@ from undertow.data import load_data
 from undertow.data.cache import check_writable
 from undertow.models.cards import Card
 from undertow.models.fitting import fit
-from undertow.models.initial import fresh
-from undertow.models.registry import MODELS
+from undertow.models.registry import MODELS, fresh
 from undertow.models.shipping import load_zoo, ship
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive

@@ -23,9 +23,9 @@ from torch import Tensor, fx, nn
 
 from undertow.data import ImageSet
 from undertow.models.channels import plain_layers, remove_channels, trace
+from undertow.models.evaluation import multiply_adds, parameters
 from undertow.models.fitting import fit
-from undertow.models.measures import multiply_adds, parameters
-from undertow.models.trimming import Trimming
+from undertow.models.recipe import Trimming
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from undertow.prose import attack_name
-from undertow.report.numbers import say
+from undertow.report.words import say
 
 __all__ = ["attack_lines", "flat", "pretty"]
 

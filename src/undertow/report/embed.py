@@ -12,8 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 from undertow.figures import FigureData
-from undertow.figures.plotly_ink import bars, layout, traces
-from undertow.figures.plotly_script import plotly_script
+from undertow.figures.plotly_ink import bars, layout, plotly_script, traces
 from undertow.figures.print_ink import pixels
 
 __all__ = ["Plot", "packed_plotly", "packed_plots", "plot", "script_json"]

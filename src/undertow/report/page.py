@@ -16,10 +16,8 @@ from undertow.figures.palette import DARK, RAMP
 from undertow.prose import attack_name, prose
 from undertow.report.asked import attack_lines, flat, pretty
 from undertow.report.embed import Plot, packed_plotly, packed_plots, plot, script_json
-from undertow.report.kinds import kinds
-from undertow.report.numbers import interval, say
-from undertow.report.tables import attack_table, profile_tables
-from undertow.report.words import DEFINITIONS, caveats, settings
+from undertow.report.tables import attack_table, kinds, profile_tables
+from undertow.report.words import DEFINITIONS, caveats, interval, say, settings
 from undertow.store import Answer, Run, Table
 from undertow.store.files import disk_errors, replace_bytes
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from undertow.registry import registry
+from undertow.store import Number
 
-__all__ = ["CAVEATS", "DEFINITIONS", "caveats", "settings"]
+__all__ = ["CAVEATS", "DEFINITIONS", "caveats", "interval", "say", "settings"]
 
 DEFINITIONS: Final = (
     (
@@ -144,3 +146,26 @@ def settings(
         ("Plugins", "; ".join(plugins)),
     )
     return tuple((name, str(value)) for name, value in told if value not in (None, {}, []))
+
+
+def say(value: object) -> str:
+    """A value as a table shows it: three significant digits, a dash where there is none."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
+            return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
+        text = f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+        return text.replace("-", "−")
+    return str(value)
+
+
+def interval(number: Number) -> str:
+    """The interval of a number, or a dash."""
+    if number.low is None or number.high is None:
+        return "–"
+    return f"{say(number.low)} … {say(number.high)}"

@@ -1,1 +1,1 @@
-"""Statistics of profiles, on plain arrays: effects, intervals, bands."""
+"""Paired effects with intervals and corrected p-values, and bands over depth; arrays in and out."""

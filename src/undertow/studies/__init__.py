@@ -1,1 +1,1 @@
-"""study."""
+"""From a question to a verdict: what is asked, how it is done, what is answered."""

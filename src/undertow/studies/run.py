@@ -27,9 +27,8 @@ from undertow.studies.asked.plan import Unit, cells_of, exemplar_units, shards_o
 from undertow.studies.asked.spec import StudySpec, load_spec
 from undertow.studies.done.executors import Executor, Job, Outcome, Task
 from undertow.studies.done.executors.dask import Dask
-from undertow.studies.done.executors.in_process import InProcess
 from undertow.studies.done.executors.processes import Processes
-from undertow.studies.done.executors.work import accept, job_of
+from undertow.studies.done.executors.work import InProcess, accept, job_of
 from undertow.studies.done.manifest import manifest_of
 from undertow.studies.done.probe import select
 from undertow.studies.done.workshop import Workshop

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
-from undertow.models.outputs import logits_in, main_tensor
+from undertow.models.evaluation import logits_in, main_tensor
 from undertow.types import Images
 
 __all__ = ["at_home", "evaluating", "logits_of", "main_tensor", "swapped", "unwrapped"]

@@ -1,1 +1,1 @@
-"""testing."""
+"""Contracts: what every attack, estimator, model, data set, figure and executor must do."""

@@ -12,7 +12,7 @@ from flask import Flask, send_file
 
 from undertow.errors import UndertowError
 from undertow.figures.palette import DARK, SEQUENTIAL
-from undertow.figures.plotly_script import plotly_script
+from undertow.figures.plotly_ink import plotly_script
 from undertow.viewer import compare, layer, live, overview, trajectory
 from undertow.viewer.guard import Door, protect
 from undertow.viewer.parts import Query, empty, on

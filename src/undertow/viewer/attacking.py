@@ -21,7 +21,7 @@ from undertow.information.profiles import benign_spread, differences
 from undertow.information.readers import Readers
 from undertow.measuring.measure import measure
 from undertow.measuring.readers_cache import readers_for
-from undertow.models.outputs import logits_in
+from undertow.models.evaluation import logits_in
 from undertow.store import BENIGN, Cell
 from undertow.taps import choose
 from undertow.types import Trajectory
@@ -105,19 +105,7 @@ def attack_live(
     with torch.no_grad():
         logits = logits_in(network(x)).float()
     true = int(logits.argmax()) if label is None else label
-    names = (
-        classes
-        if len(classes) == logits.shape[1]
-        else [f"class {k}" for k in range(logits.shape[1])]
-    )
-    start = Path(
-        name=name,
-        images=x.numpy(),
-        steps=np.zeros(1, np.int64),
-        logits=logits.numpy(),
-        label=true,
-        classes=names,
-    )
+    start = _benign(name, x, logits, true, classes)
     job.show(start, "Step 0")
     trajectory = craft(
         made,
@@ -129,17 +117,7 @@ def attack_live(
         seed=draws_for(int(_seed(source)), [index]),
         watch=_Shown(job, true, start),
     )
-    path = replace(
-        start,
-        images=trajectory.images.numpy(),
-        logits=trajectory.logits.float().numpy(),
-        steps=trajectory.step.numpy(),
-        notes={
-            n: v.numpy()
-            for n, v in trajectory.notes.items()
-            if v.ndim == 1 and v.dtype != torch.bool
-        },
-    )
+    path = _whole(start, trajectory)
     said = _said(trajectory)
     job.show(path, f"{said} Measuring profiles")
     job.check()
@@ -159,6 +137,33 @@ def _said(t: Trajectory) -> str:
     where = f"{how} at step {int(t.steps[0])}, L2 {float(t.l2[0]):.3g}"
     why = "" if bool(t.success[0]) else f" Outcome: {t.advice}."
     return f"{where}, {forwards} forward and {backwards} gradient calls.{why}"
+
+
+def _benign(
+    name: str, x: torch.Tensor, logits: torch.Tensor, true: int, classes: tuple[str, ...]
+) -> Path:
+    """The path before its first step."""
+    count = logits.shape[1]
+    return Path(
+        name=name,
+        images=x.numpy(),
+        steps=np.zeros(1, np.int64),
+        logits=logits.numpy(),
+        label=true,
+        classes=classes if len(classes) == count else [f"class {k}" for k in range(count)],
+    )
+
+
+def _whole(start: Path, trajectory: Trajectory) -> Path:
+    """The path with every step, not yet measured."""
+    notes = trajectory.notes.items()
+    return replace(
+        start,
+        images=trajectory.images.numpy(),
+        logits=trajectory.logits.float().numpy(),
+        steps=trajectory.step.numpy(),
+        notes={n: v.numpy() for n, v in notes if v.ndim == 1 and v.dtype != torch.bool},
+    )
 
 
 def _measured(

@@ -12,7 +12,7 @@ from undertow.errors import UndertowError
 from undertow.store import Cell
 from undertow.viewer.difference import Side, figure_of
 from undertow.viewer.parts import Query, cell_name, empty, field, figure, on, pick, segments
-from undertow.viewer.payload import message, payload
+from undertow.viewer.rest import message, payload
 from undertow.viewer.selection import Which
 from undertow.viewer.source import Source
 

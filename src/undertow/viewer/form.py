@@ -74,17 +74,6 @@ def controls(source: Source, asked: Mapping[str, Any]) -> list[Any]:
     data = asked["data"] if asked.get("data") in (*sets, UPLOAD) else models[model].data or sets[0]
     attack = asked["attack"] if asked.get("attack") in there else "igsm"
     target = asked["target"] if asked.get("target") in TARGETS else "own"
-    index = dcc.Input(
-        id="li-index", type="number", min=0, step=1, value=_whole(asked.get("index")), debounce=True
-    )
-    upload = dcc.Upload(
-        id="li-upload",
-        children="Drop an image here, or choose one",
-        max_size=BYTES,
-        accept="image/png,image/jpeg,image/webp,image/bmp",
-        className="upload",
-        className_active="upload active",
-    )
     return [
         pick("li-model", [{"label": m, "value": m} for m in models], model, "Model"),
         pick(
@@ -96,15 +85,7 @@ def controls(source: Source, asked: Mapping[str, Any]) -> list[Any]:
             data,
             "Input from",
         ),
-        html.Div(field("Number in the test split", index), id="li-index-field"),
-        html.Div(
-            field(
-                "Upload",
-                upload,
-                f"PNG, JPEG, WebP or BMP, at most {BYTES // 2**20} MiB; it stays on this machine.",
-            ),
-            id="li-upload-field",
-        ),
+        *_inputs(asked),
         html.Div(id="li-preview", className="live-source"),
         pick(
             "li-attack",
@@ -127,6 +108,26 @@ def controls(source: Source, asked: Mapping[str, Any]) -> list[Any]:
             className="live-run",
         ),
     ]
+
+
+def _inputs(asked: Mapping[str, Any]) -> tuple[html.Div, html.Div]:
+    """Where the input comes from: a number in a data set, or a file."""
+    index = dcc.Input(
+        id="li-index", type="number", min=0, step=1, value=_whole(asked.get("index")), debounce=True
+    )
+    upload = dcc.Upload(
+        id="li-upload",
+        children="Drop an image here, or choose one",
+        max_size=BYTES,
+        accept="image/png,image/jpeg,image/webp,image/bmp",
+        className="upload",
+        className_active="upload active",
+    )
+    kinds = f"PNG, JPEG, WebP or BMP, at most {BYTES // 2**20} MiB; it stays on this machine."
+    return (
+        html.Div(field("Number in the test split", index), id="li-index-field"),
+        html.Div(field("Upload", upload, kinds), id="li-upload-field"),
+    )
 
 
 # Settings of an attack ----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from dash import Dash, Input, Output, State, dcc, html, no_update
@@ -14,7 +15,7 @@ from undertow.figures.matrices import matrix_taps
 from undertow.store import Cell
 from undertow.viewer.maps import mapped_taps, maps_payload, stored_maps
 from undertow.viewer.parts import Query, empty, field, figure, on, pick, segments
-from undertow.viewer.payload import message, payload
+from undertow.viewer.rest import message, payload
 from undertow.viewer.source import Source
 from undertow.viewer.trajectory import cell_options, started, thumbnails
 
@@ -65,6 +66,27 @@ def _fullest(source: Source, cell: Cell, fallback: int) -> int:
     return fallback
 
 
+def _filters(source: Source, cell: Cell, index: int, tap: int, query: Query) -> html.Div:
+    def words(id_: str, options: Mapping[str, str], title: str) -> Any:
+        value = query.one(id_, list(options), "change")
+        named = [{"label": w, "value": v} for v, w in options.items()]
+        return segments(f"la-{id_}", named, value, title)
+
+    inputs = dcc.RadioItems(
+        id="la-input", options=thumbnails(source, cell), value=index, className="thumbs"
+    )
+    return html.Div(
+        [
+            pick("la-cell", cell_options(source), cell.slug, "Attack and model"),
+            pick("la-tap", _taps(source, cell, index), tap, "Tap"),
+            words("order", ORDERS, "Order by"),
+            words("tint", TINTS, "Tint by"),
+            field("Input", inputs, wide=True),
+        ],
+        className="filters card",
+    )
+
+
 def view(source: Source, query: Query) -> list[Any]:
     """The whole view."""
     start = started(source, query)
@@ -80,36 +102,10 @@ def view(source: Source, query: Query) -> list[Any]:
         index = _fullest(source, cell, index)
     tap = _first_tap(source, cell, index, query)
     maps, matrices = _shown(source, cell, index, tap)
-    order, tint = (
-        query.one("order", list(ORDERS), "change"),
-        query.one("tint", list(TINTS), "change"),
-    )
-    inputs = dcc.RadioItems(
-        id="la-input", options=thumbnails(source, cell), value=index, className="thumbs"
-    )
     return [
         html.Section(
             [
-                html.Div(
-                    [
-                        pick("la-cell", cell_options(source), cell.slug, "Attack and model"),
-                        pick("la-tap", _taps(source, cell, index), tap, "Tap"),
-                        segments(
-                            "la-order",
-                            [{"label": w, "value": v} for v, w in ORDERS.items()],
-                            order,
-                            "Order by",
-                        ),
-                        segments(
-                            "la-tint",
-                            [{"label": w, "value": v} for v, w in TINTS.items()],
-                            tint,
-                            "Tint by",
-                        ),
-                        field("Input", inputs, wide=True),
-                    ],
-                    className="filters card",
-                ),
+                _filters(source, cell, index, tap, query),
                 html.H2("Feature maps"),
                 html.Div(
                     id="la-live-row",

@@ -64,6 +64,7 @@ def connect(app: Dash, source: Source, models: Sequence[str]) -> None:
     jobs = Jobs()
     _connect_form(app, source)
     _connect_run(app, source, jobs)
+    _connect_stop(app, jobs)
 
     @on(
         app,
@@ -209,6 +210,8 @@ def _connect_run(app: Dash, source: Source, jobs: Jobs) -> None:
             )
         return {"id": job.id, "version": 0, "steps": 0}, "Loading the model", False, True, False
 
+
+def _connect_stop(app: Dash, jobs: Jobs) -> None:
     @on(
         app,
         Output("li-stop", "disabled", allow_duplicate=True),

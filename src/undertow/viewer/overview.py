@@ -22,9 +22,8 @@ from undertow.viewer.parts import (
     pick,
     segments,
 )
-from undertow.viewer.payload import message, payload
 from undertow.viewer.questions import questions
-from undertow.viewer.rest import also, cells_table, more_figures
+from undertow.viewer.rest import also, cells_table, message, more_figures, payload
 from undertow.viewer.selection import Outcome, Part, Which
 from undertow.viewer.source import Source
 

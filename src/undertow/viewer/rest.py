@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from dash import html
 
 from undertow.errors import UndertowError
-from undertow.figures import FIGURES
+from undertow.figures import FIGURES, FigureData
+from undertow.figures.plotly_ink import layout, traces
 from undertow.prose import attack_name
 from undertow.store import Cell
 from undertow.viewer.parts import cell_name, figure, pick
-from undertow.viewer.payload import message, payload
 from undertow.viewer.source import Source
 
-__all__ = ["also", "cells_table", "more_figures"]
+__all__ = ["also", "cells_table", "clean", "message", "more_figures", "payload", "shorter"]
 
 _ALSO: Final = ("solid_dashed", "transfer", "control", "plane", "takeover")
 """Models that were crossed come first, where a run crossed any: that is what it was made for."""
@@ -116,3 +120,51 @@ def _row(source: Source, cell: Cell) -> tuple[str, str, str, str, str]:
     l2 = "–" if cell.benign else f"{float(np.nanmean(ends.l2)):.3g}"
     failed = f", {state.failed} failed" if state.failed else ""
     return name, str(len(ends)), fooled, l2, f"{state.done} / {state.planned}{failed}"
+
+
+_TAGS: Final = re.compile(r"<(?!/?(?:b|i|sub|sup|extra)>|br/?>)", re.IGNORECASE)
+"""Plotly reads a little HTML in every text, links among it; names of a run must not use that."""
+
+
+def clean(value: Any) -> Any:
+    """JSON without markup but plotly's own emphasis, and with finite numbers only."""
+    if isinstance(value, str):
+        return _TAGS.sub("&lt;", value) if not value.startswith("data:image/png;base64,") else value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(v) for v in value]
+    return value
+
+
+def shorter(data: FigureData, scale: float) -> FigureData:
+    """The same figure with lower panels."""
+    panels = tuple(replace(p, height=p.height * scale) for p in data.panels)
+    return replace(data, panels=panels)
+
+
+def payload(data: FigureData, **more: Any) -> dict[str, Any]:
+    """A figure as JSON.
+
+    Args:
+        data: the figure.
+        more: further entries for the browser.
+
+    Returns:
+        ``traces``; ``layouts``, one for each number of columns; ``name``, ``title``, ``caption``.
+    """
+    return {
+        "name": data.name,
+        "title": data.title,
+        "caption": data.caption,
+        "traces": clean(traces(data)),
+        "layouts": {str(n): clean(layout(data, n)) for n in range(1, data.columns + 1)},
+        **more,
+    }
+
+
+def message(text: str) -> dict[str, Any]:
+    """In place of a figure: why there is none."""
+    return {"message": text}

@@ -14,7 +14,7 @@ from undertow.figures import trajectory as lines
 from undertow.figures.streams import build as streams
 from undertow.figures.streams import takeover_tap
 from undertow.viewer.path import Path
-from undertow.viewer.payload import payload, shorter
+from undertow.viewer.rest import payload, shorter
 
 __all__ = ["frames", "stage", "thumbnail"]
 

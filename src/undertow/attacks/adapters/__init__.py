@@ -7,8 +7,8 @@ attack ended is what the attack itself says. A library is one file and one line 
 
 from __future__ import annotations
 
+from undertow.attacks.adapters.hearing import owners
 from undertow.attacks.adapters.libraries import LIBRARIES, library_of
 from undertow.attacks.adapters.listen import listen
-from undertow.attacks.adapters.owners import owners
 
 __all__ = ["LIBRARIES", "library_of", "listen", "owners"]

@@ -9,14 +9,14 @@ from hashlib import blake2b
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from undertow.attacks.adapters.owners import owners
 from undertow.attacks.driver.record import Record
 from undertow.errors import BadInput
 from undertow.types import Goal, Images, Logits
 
-__all__ = ["Heard", "Listener"]
+__all__ = ["Heard", "Listener", "owners"]
 
 ROUNDING = 1e-5
 """How far outside [0, 1] an input may be asked about."""
@@ -131,3 +131,44 @@ class Listener:
         self.backwards.index_add_(0, whose, torch.ones_like(whose))
         zero = (g.detach().flatten(1).abs().amax(dim=1) == 0).cpu()
         self.vanished[whose] = zero
+
+
+CLEARLY = 0.5
+"""A row is another sample's if it is nearer to that by this factor."""
+
+
+def owners(
+    rows: Float[torch.Tensor, "row channel height width"], benign: Images, last: Images
+) -> Int64[torch.Tensor, " row"]:
+    """The sample that each row of a forward call belongs to.
+
+    A row belongs to the sample whose benign input, or whose last input asked about, is nearest
+    (L2). A call of as many rows as there are samples keeps their order, unless a row is clearly
+    nearer to another sample.
+
+    Args:
+        rows: the inputs of one call (row, channel, height, width).
+        benign: the inputs of all samples.
+        last: what was last asked about each sample.
+
+    Raises:
+        BadInput: if a row is as near to two samples; one input at a time always works.
+    """
+    if len(benign) == 1:
+        return torch.zeros(len(rows), dtype=torch.int64)
+    flat = rows.flatten(1).float()
+    near = torch.minimum(
+        torch.cdist(flat, benign.flatten(1).float()), torch.cdist(flat, last.flatten(1).float())
+    )
+    best, whose = near.min(dim=1)
+    if len(rows) == len(benign) and (best >= CLEARLY * near.diagonal()).all():
+        return torch.arange(len(rows))
+    others = near.scatter(1, whose[:, None], torch.inf).amin(dim=1)
+    doubtful = torch.nonzero(others <= best / CLEARLY)
+    if len(doubtful):
+        row = int(doubtful[0])
+        a, b = near[row].topk(2, largest=False).indices.tolist()
+        raise BadInput(
+            f"cannot tell whether the attack asked about input {a} or {b}; give batch_size=1"
+        )
+    return whose.cpu()

@@ -23,7 +23,7 @@ from undertow.attacks.driver.oracle import frozen
 from undertow.attacks.driver.record import Record
 from undertow.attacks.parts.balls import distance
 from undertow.errors import BadInput
-from undertow.models.outputs import logits_in
+from undertow.models.evaluation import logits_in
 from undertow.progress import SILENT, Progress
 from undertow.types import Goal, Images, Labels, Logits, Trajectory
 

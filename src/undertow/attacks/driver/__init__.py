@@ -1,1 +1,1 @@
-"""The driver: it owns the loop around an attack, records, judges, counts and stores."""
+"""What runs an attack, records its iterates, matches its strength and reads it back from disk."""

@@ -11,7 +11,7 @@ from undertow.attacks.driver.members import Combine, MembersOracle
 from undertow.attacks.driver.oracle import ModelOracle
 from undertow.errors import BadInput
 from undertow.models.devices import out_of_memory
-from undertow.models.outputs import logits_in
+from undertow.models.evaluation import logits_in
 from undertow.types import Attack, Images
 
 __all__ = ["open_oracle"]

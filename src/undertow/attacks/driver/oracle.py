@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from undertow.attacks.parts.rows import same, size
 from undertow.errors import BadInput
-from undertow.models.outputs import logits_in
+from undertow.models.evaluation import logits_in
 from undertow.types import Goal, Images, Keep, Logits
 
 __all__ = ["ModelOracle", "Tally", "frozen"]

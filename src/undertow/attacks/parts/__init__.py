@@ -1,1 +1,1 @@
-"""What attacks share: balls, losses, saliency, changes of variable, settings."""
+"""What attacks are made of: balls, losses, rows, saliency, settings, wrappers of models."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
-from undertow.models.outputs import logits_in
+from undertow.models.evaluation import logits_in
 from undertow.seeds import derive
 from undertow.types import Images, Logits
 

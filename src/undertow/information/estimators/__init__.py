@@ -1,1 +1,1 @@
-"""Estimators of mutual information, one a file."""
+"""Estimators of mutual information between maps: formulas; a backend computes."""

@@ -1,1 +1,1 @@
-"""What a study answers: stored results, questions and their verdicts."""
+"""What is answered, from stored results alone: questions, claims, curves and tables."""

@@ -1,1 +1,1 @@
-"""What a study is asked: its spec, and the plan that follows from it."""
+"""What is asked: the spec of a study, its presets, and the plan of cells and units."""

@@ -1,1 +1,1 @@
-"""What a study does: units of work, how strong attacks are, and who works."""
+"""What is done: units of work, the workshop that each process builds, and those that share it."""

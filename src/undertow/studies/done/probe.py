@@ -15,7 +15,7 @@ from undertow.errors import BadInput
 from undertow.information.readers import Readers
 from undertow.measuring.blocks import BATCH, Blocks
 from undertow.measuring.meter import Measured, Meter
-from undertow.models.outputs import logits_in
+from undertow.models.evaluation import logits_in
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 from undertow.studies.asked.spec import StudySpec

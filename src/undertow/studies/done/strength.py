@@ -13,7 +13,7 @@ from undertow.attacks import make, settings_of
 from undertow.attacks.driver.match import match as match_strength
 from undertow.data import ImageSet
 from undertow.errors import BadInput
-from undertow.models.outputs import logits_in
+from undertow.models.evaluation import logits_in
 from undertow.progress import Progress
 from undertow.seeds import derive
 from undertow.studies.asked.plan import TOGETHER

@@ -7,12 +7,13 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from threading import RLock
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -25,11 +26,11 @@ from undertow.models.devices import even_parts, out_of_memory
 from undertow.registry import load_plugins, plugin_hashes
 from undertow.studies.asked.plan import Unit
 from undertow.studies.asked.spec import StudySpec
-from undertow.studies.done.executors.job import Job, Outcome, Results, Task
+from undertow.studies.done.executors.job import Do, Job, Outcome, Results, Task
 from undertow.studies.done.manifest import versions
 from undertow.studies.done.workshop import Workshop
 
-__all__ = ["accept", "attempt", "fill", "forget", "job_of", "me"]
+__all__ = ["InProcess", "accept", "attempt", "fill", "forget", "job_of", "me"]
 
 _COMPUTING: Final = ("undertow", "torch", "numpy", "scipy")
 """Packages whose version can change a number."""
@@ -228,3 +229,23 @@ def _joined(parts: Sequence[Results]) -> Results:
         key: {name: np.concatenate([part[key][name] for part in parts]) for name in rows}
         for key, rows in parts[0].items()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class InProcess:
+    """One shard after the other, in this process."""
+
+    name: ClassVar[str] = "in_process"
+
+    @contextmanager
+    def at_work(self, job: Job) -> Iterator[Do]:
+        """Work here; see :class:`~undertow.studies.done.executors.Executor`."""
+        accept(job)
+
+        def do(tasks: Iterable[Task]) -> Iterator[Outcome]:
+            return (attempt(job, task) for task in tasks)
+
+        try:
+            yield do
+        finally:
+            forget(job.key)
