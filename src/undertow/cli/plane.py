@@ -72,8 +72,7 @@ def plane(
         _write(found, model, out)
     caveats = str(found.attrs["caveats"]).splitlines()
     if as_json:
-        document({"layers": rows, "inputs": len(y), "unit": "bit", "caveats": caveats})
-        return
+        return document({"layers": rows, "inputs": len(y), "unit": "bit", "caveats": caveats})
     table(rows, title=f"Bits over {len(y)} inputs of {data}; no value can exceed log2 n")
     print()
     for caveat in caveats:

@@ -17,7 +17,7 @@ __all__ = ["EXECUTORS", "Executor", "Job", "Outcome", "Results", "Task"]
 _HERE: Final = "undertow.studies.done.executors"
 
 EXECUTORS: Final[Registry[Any]] = Registry("executor")
-EXECUTORS.add("in_process", f"{_HERE}.in_process:InProcess", "one shard after the other, here")
+EXECUTORS.add("in_process", f"{_HERE}.work:InProcess", "one shard after the other, here")
 EXECUTORS.add(
     "processes", f"{_HERE}.processes:Processes", "local processes of one thread each (`--workers`)"
 )
