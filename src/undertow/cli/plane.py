@@ -72,11 +72,10 @@ def plane(
         _write(found, model, out)
     caveats = str(found.attrs["caveats"]).splitlines()
     if as_json:
-        return document({"layers": rows, "inputs": len(y), "unit": "bit", "caveats": caveats})
+        document({"layers": rows, "inputs": len(y), "unit": "bit", "caveats": caveats})
+        return
     table(rows, title=f"Bits over {len(y)} inputs of {data}; no value can exceed log2 n")
-    print()
-    for caveat in caveats:
-        print(f"- {caveat}")
+    print("", *(f"- {caveat}" for caveat in caveats), sep="\n")
     if out is not None:
         print(out)
 
