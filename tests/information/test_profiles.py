@@ -10,7 +10,16 @@ from scipy.stats import spearmanr
 from undertow.errors import UnknownName
 from undertow.information import profiles
 from undertow.information.matrices import Matrices
-from undertow.information.profiles import iip, input_output_curve, ioc, oip, overall_difference
+from undertow.information.profiles import (
+    drift,
+    flow,
+    iip,
+    input_output_curve,
+    ioc,
+    oip,
+    overall_difference,
+    turn,
+)
 
 
 def matrices(seed: int, *shape: int) -> Matrices:
@@ -109,3 +118,36 @@ class TestOverallDifference:
         profile = np.array([3.0, np.nan, 7.0, 1.0])
         found = overall_difference(profile, np.zeros(4), np.array([1.0, 1.0, 0.0, np.nan]))
         assert found == 3.0
+
+
+class TestFlow:
+    def test_oip_is_its_mean_over_classes(self) -> None:
+        T = matrices(4, 3, 6, 5)
+        for part in ("net", "raw", "null"):
+            torch.testing.assert_close(flow(T, part=part).mean(1), oip(T, part=part))
+
+    def test_closed_form(self) -> None:
+        """Two maps, three classes; drift is the difference of two columns."""
+        raw = torch.tensor([[[1.0, 2.0, 4.0], [3.0, 0.0, 2.0]]])
+        T = Matrices(raw, torch.full_like(raw, 0.5), torch.zeros_like(raw))
+        assert flow(T).tolist() == [[1.5, 0.5, 2.5]]
+        found = drift(flow(T)[:, None], torch.tensor([1]), torch.tensor([2]))
+        assert found.tolist() == [[2.0]]
+
+    def test_drift_knows_no_order_of_classes_and_changes_sign_with_its_ends(self) -> None:
+        F = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0))
+        true, rival = torch.tensor([0, 1, 2, 3, 0]), torch.tensor([3, 2, 1, 0, 1])
+        order = torch.tensor([2, 0, 3, 1])
+        place = order.argsort()
+        moved = drift(F[:, :, order], place[true], place[rival])
+        assert torch.equal(moved, drift(F, true, rival))
+        assert torch.equal(drift(F, rival, true), -drift(F, true, rival))
+        assert not drift(F, true, true).any()
+
+    def test_where_the_flow_turns(self) -> None:
+        nan = float("nan")
+        found = turn(torch.tensor([
+            [-1.0, 1.0, 2.0, 3.0], [1.0, -1.0, 2.0, nan], [1.0, 1.0, 1.0, -1.0],
+            [nan, 1.0, nan, 1.0], [1.0, 1.0, 1.0, 1.0], [nan, nan, nan, nan], [1.0, 0.0, nan, 1.0],
+        ]))  # fmt: skip
+        assert found.tolist() == [1, 2, -1, 1, 0, -1, 3]

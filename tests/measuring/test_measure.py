@@ -460,3 +460,35 @@ def test_the_path_of_other_devices_measures_the_same() -> None:
         np.testing.assert_allclose(
             there[name].values, values.values, rtol=2e-3, atol=rounding, err_msg=str(name)
         )
+
+
+def test_drift_along_a_trajectory() -> None:
+    """The rival is the class given at the end; without labels it is the answer's runner-up."""
+    model = ut.load_model("digits_cnn")
+    x, y = ut.load_data("digits")[:4]
+    trajectory = ut.craft(ut.attacks.IGSM(epsilon=0.3), model, x, y)
+    found = measure(model, trajectory)
+    end = trajectory.end_logits.argmax(1)
+    assert trajectory.success.all()
+    np.testing.assert_array_equal(found["rival"].values, end[trajectory.sample].numpy())
+    rows = np.arange(found.sizes["record"])
+    F, label = found["flow"].values, found["label"].values
+    wanted = F[rows, :, found["rival"].values] - F[rows, :, label]
+    np.testing.assert_array_equal(found["drift"].values, wanted)
+    np.testing.assert_allclose(found["oip"], np.nanmean(F, axis=2), atol=1e-6)
+    last = found["drift"].values[:, found["spatial"].values][:, -1]
+    assert ((found["turn"].values >= 0) == (last > 0)).all()
+    for sample in range(4):
+        own = trajectory.records(sample).numpy()
+        turned, steps = found["turn"].values[own] >= 0, trajectory.step.numpy()[own]
+        for_good = [s for k, s in enumerate(steps) if turned[k:].all()]
+        first = for_good[0] if for_good else -1
+        assert (found["turn_step"].values[own] == first).all()
+    plain = measure(model, x)
+    assert plain.attrs["drift_from"] == "answer"
+    two = plain["logits"].values.argsort(1)[:, ::-1][:, :2]
+    rows = np.arange(4)
+    F = plain["flow"].values
+    np.testing.assert_array_equal(
+        plain["drift"].values, F[rows, :, two[:, 1]] - F[rows, :, two[:, 0]]
+    )

@@ -22,16 +22,21 @@ def test_csv_parquet_and_netcdf_hold_the_same_numbers(make: Make, tmp_path: Path
     run = open_run(make(cells=(CELL, OTHER), done=2))
     for kind in ("csv", "parquet", "netcdf"):
         written = export(run, kind, tmp_path / "out")
-        assert {p.stem for p in written} == {"profiles", "attacks", "class_information"}
+        flow = set() if kind == "netcdf" else {"flow"}
+        assert {p.stem for p in written} == {"profiles", "attacks", "class_information"} | flow
     csv = pd.read_csv(tmp_path / "out" / "profiles.csv", keep_default_na=False)
     parquet = pd.read_parquet(tmp_path / "out" / "profiles.parquet")
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
-    assert len(csv) == 2 * 8 * 3 * 9, "2 cells, 8 finished inputs, 3 taps, 9 kinds of profile"
+    assert len(csv) == 2 * 8 * 3 * 12, "2 cells, 8 finished inputs, 3 taps, 12 kinds of profile"
     one = csv.query(
         "model == 'a/b' and sample == 5 and tap == 'stage1' and profile == 'oip' and kind == 'null'"
     )
     assert one["value"].item() == rows("profiles", 0, 10, 1)["oip_null"].values[5, 1]
     assert one["unit"].item() == "bit"
+    towards = pd.read_csv(tmp_path / "out" / "flow.csv", keep_default_na=False)
+    stored = rows("profiles", 0, 10, 1)["flow"].values
+    picked = towards.query("model == 'a/b' and sample == 5 and tap == 'stage1' and estimator == ''")
+    np.testing.assert_allclose(picked.sort_values("class")["value"], stored[5, 1], rtol=1e-6)
     with xr.open_dataset(tmp_path / "out" / "class_information.nc", group=OTHER.slug) as data:
         np.testing.assert_array_equal(data["bits"], rows("class_information", 0, 8, 1)["bits"])
         assert data.attrs["source"] == "c"
@@ -39,11 +44,11 @@ def test_csv_parquet_and_netcdf_hold_the_same_numbers(make: Make, tmp_path: Path
 
 def test_every_column_is_documented(make: Make) -> None:
     run = open_run(make())
-    for group in ("profiles", "attacks", "class_information"):
+    for group in ("profiles", "flow", "attacks", "class_information"):
         for column in table(run, group).columns:
             assert (
                 column in COLUMNS
-                or column in GROUPS[group].variables
+                or column in GROUPS.get(group, GROUPS["profiles"]).variables
                 or column.startswith("logit_")
             ), column
 

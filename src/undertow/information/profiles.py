@@ -8,15 +8,15 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from undertow.errors import UnknownName
 from undertow.information.matrices import Matrices
 
 __all__ = [
-    "Coupling", "Part", "Reduction", "all_three", "benign_spread", "differences", "iip",
-    "input_output_curve", "ioc", "oip", "overall_difference",
+    "Coupling", "Part", "Reduction", "all_three", "benign_spread", "differences", "drift", "flow",
+    "iip", "input_output_curve", "ioc", "oip", "overall_difference", "turn",
 ]  # fmt: skip
 
 Part: TypeAlias = Literal["net", "raw", "null"]
@@ -83,6 +83,45 @@ def all_three(
     """
     s, t = _means(S, part, 1), _means(T, part, 2)
     return _reduced(s, "mean"), _reduced(t, "mean"), _coupled(s, t, "pearson")
+
+
+def flow(T: Matrices, *, part: Part = "net") -> Float[Tensor, "sample class"]:
+    """Flow F[m] at one tap, in bits: mean over maps j of T[j, m], towards each class m.
+
+    OIP is its mean over all classes, which averages away what an attack changes.
+
+    Args:
+        T: target MI, (sample, map, class).
+        part: build it from net (default), raw or null bits.
+    """
+    return _means(T, part, 1).float()
+
+
+def drift(
+    flow: Float[Tensor, "sample tap class"],
+    true: Int64[Tensor, " sample"],
+    rival: Int64[Tensor, " sample"],
+) -> Float[Tensor, "sample tap"]:
+    """Drift F[rival] - F[true] at every tap, in bits; NaN where there is no flow."""
+    rows = torch.arange(len(flow), device=flow.device)
+    return flow[rows, :, rival.to(flow.device)] - flow[rows, :, true.to(flow.device)]
+
+
+def turn(drift: Float[Tensor, "sample tap"]) -> Int64[Tensor, " sample"]:
+    """The tap at which the flow turns: the first from which drift is positive for good.
+
+    Taps without drift (NaN) are passed over.
+
+    Args:
+        drift: over taps.
+
+    Returns:
+        the tap's number; -1 where drift is not positive at the last tap that has one.
+    """
+    there = torch.isfinite(drift)
+    held = ((drift > 0) | ~there).flip(1).long().cumprod(1).flip(1).bool() & there
+    first = held.long().argmax(1)
+    return torch.where(held.any(1), first, -1)
 
 
 def input_output_curve(

@@ -24,6 +24,10 @@ DEFINITIONS: Final = {
     "net": "raw minus null; never clipped at zero",
     "iip": "mean over maps j of s_j, s_j = mean over channels i of S_net[i,j]",
     "oip": "mean over maps j of t_j, t_j = mean over classes m of T_net[j,m]",
+    "flow": "F[m] = mean over maps j of T_net[j,m]; its mean over classes is oip",
+    "drift": "F[rival] - F[true class]; the rival of an adversarial input is the class it is "
+    "given, of an input alone the runner-up of its logits",
+    "turn": "first tap from which drift is positive for good",
     "ioc": "Pearson correlation over maps j of s_j and t_j",
     "class_information": "log2 q(m | t(x)) - log2 p(m), q a linear reader of the tap's maps pooled "
     "to 2 x 2, calibrated, mixed with the prior at weight 0.001",
@@ -36,6 +40,11 @@ _WORDS: Final = {
     "iip": ("bit", "input information profile"),
     "oip": ("bit", "output information profile"),
     "ioc": ("correlation", "input-output coupling"),
+    "flow": ("bit", "flow towards each class"),
+    "drift": ("bit", "drift from the true class towards the rival"),
+    "turn": ("tap", "tap at which the flow turns; -1 where none"),
+    "turn_depth": ("1", "its depth; NaN where none"),
+    "turn_step": ("step", "first step from which there is such a tap for good; -1 if none"),
     "logits": ("1", "logits"),
     "predicted": ("class", "the model's answer"),
     "label": ("class", "true class"),
@@ -69,7 +78,7 @@ def describe(dataset: xr.Dataset) -> xr.Dataset:
         if known is None:
             continue
         unit, words = known
-        if base in ("iip", "oip", "ioc", "S", "T"):
+        if base in ("iip", "oip", "ioc", "flow", "drift", "S", "T"):
             words += f", {_PARTS[part or 'net']}"
         elif base == "difference" and part:
             words += f", its share in {part.upper()}"

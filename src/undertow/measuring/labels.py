@@ -13,9 +13,9 @@ from torch import Tensor
 
 from undertow.axes import PROFILES
 from undertow.errors import BadInput
-from undertow.information.profiles import differences
+from undertow.information.profiles import differences, drift, turn
 from undertow.information.readers import rival_of, takeover, takeover_depth, takeover_step
-from undertow.measuring.meter import Measured, Meter
+from undertow.measuring.meter import PARTS, Measured, Meter
 from undertow.types import Trajectory
 
 __all__ = ["labelled", "with_classes", "with_difference"]
@@ -24,7 +24,8 @@ __all__ = ["labelled", "with_classes", "with_difference"]
 def labelled(meter: Meter, found: Measured, row: str, keep: tuple[int, ...]) -> xr.Dataset:
     """Profiles, logits, class information and kept matrices of a batch, with their coordinates."""
     taps = meter.taps
-    variables: dict[str, Any] = {n: ((row, "tap"), v) for n, v in found.profiles.items()}
+    dims = (row, "tap", "class")
+    variables: dict[str, Any] = {n: (dims[: v.ndim], v) for n, v in found.profiles.items()}
     variables["logits"] = ((row, "class"), found.logits)
     variables["predicted"] = (row, found.logits.argmax(1).astype(np.int64))
     if found.class_information is not None:
@@ -67,7 +68,9 @@ def _matrices(found: Measured, taps: int) -> dict[str, Any]:
 def with_classes(
     dataset: xr.Dataset, row: str, trajectory: Trajectory | None, y: Int64[Tensor, " _"] | None
 ) -> xr.Dataset:
-    """Labels, and where the rival class takes over from the true one.
+    """Labels and rivals; drift, and where it turns; where the rival takes over from the true class.
+
+    Where no labels are known, drift goes from the model's answer to its runner-up.
 
     Raises:
         BadInput: for labels that do not fit.
@@ -86,25 +89,44 @@ def with_classes(
             )
         rival = rival_of(logits, label)
     else:
-        return dataset
-    dataset = dataset.assign(label=(row, label.numpy()))
-    if "class_information" not in dataset:
+        label = logits.argmax(1)
+        rival = rival_of(logits, label)
+    labelled = trajectory is not None or y is not None
+    if labelled:
+        dataset = dataset.assign(label=(row, label.numpy()))
+    dataset = _with_drift(dataset, row, trajectory, label, rival)
+    dataset = dataset.assign_attrs(drift_from="label" if labelled else "answer")
+    if "class_information" not in dataset or not labelled:
         return dataset
     bits = torch.from_numpy(dataset["class_information"].values)
-    taken = takeover(bits, label, rival)
+    return _with_turn(dataset, row, trajectory, takeover(bits, label, rival), "takeover")
+
+
+def _with_drift(
+    dataset: xr.Dataset, row: str, trajectory: Trajectory | None, label: Tensor, rival: Tensor
+) -> xr.Dataset:
+    found = {
+        f"drift{suffix}": drift(torch.from_numpy(dataset[f"flow{suffix}"].values), label, rival)
+        for suffix in PARTS
+    }
+    dataset = dataset.assign({n: ((row, "tap"), v.numpy()) for n, v in found.items()})
+    dataset = dataset.assign(rival=(row, rival.numpy()))
+    return _with_turn(dataset, row, trajectory, turn(found["drift"]), "turn")
+
+
+def _with_turn(
+    dataset: xr.Dataset, row: str, trajectory: Trajectory | None, taken: Tensor, name: str
+) -> xr.Dataset:
+    """A tap from which something holds for good, its depth, and the step that first has one."""
     depth = takeover_depth(taken, torch.from_numpy(dataset["depth"].values).float())
-    dataset = dataset.assign(
-        rival=(row, rival.numpy()),
-        takeover=(row, taken.numpy()),
-        takeover_depth=(row, depth.numpy()),
-    )
-    if trajectory is not None:
-        steps = torch.full((rows,), -1)
-        for sample in range(len(trajectory)):
-            records = trajectory.records(sample).cpu()
-            steps[records] = takeover_step(taken[records], trajectory.step.cpu()[records])
-        dataset = dataset.assign(takeover_step=(row, steps.numpy()))
-    return dataset
+    dataset = dataset.assign({name: (row, taken.numpy()), f"{name}_depth": (row, depth.numpy())})
+    if trajectory is None:
+        return dataset
+    steps = torch.full((len(taken),), -1)
+    for sample in range(len(trajectory)):
+        records = trajectory.records(sample).cpu()
+        steps[records] = takeover_step(taken[records], trajectory.step.cpu()[records])
+    return dataset.assign({f"{name}_step": (row, steps.numpy())})
 
 
 def with_difference(dataset: xr.Dataset, benign_std: Mapping[str, Any] | xr.Dataset) -> xr.Dataset:

@@ -19,7 +19,7 @@ from undertow.errors import BadInput
 from undertow.information import ESTIMATORS, NULLS
 from undertow.information.grids import coarser
 from undertow.information.matrices import Coded, Matrices, References, evidence, source, target
-from undertow.information.profiles import all_three
+from undertow.information.profiles import all_three, flow
 from undertow.information.readers import Readers, class_information
 from undertow.taps.read import Reading
 from undertow.types import Draws, Estimator, Images, Tap
@@ -32,7 +32,7 @@ PARTS = {"": "net", "_raw": "raw", "_null": "null"}
 LEAST = 3
 """Positions below which there is no mutual information over positions."""
 
-Profiles: TypeAlias = dict[str, Float[Tensor, " sample"]]
+Profiles: TypeAlias = dict[str, Float[Tensor, " sample *class"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +49,8 @@ class Measured:
 
     Args:
         logits: (sample, class).
-        profiles: iip, oip, ioc with the suffixes of :data:`PARTS`; (sample, tap), NaN at taps
-            without spatial extent.
+        profiles: iip, oip, ioc, (sample, tap), and flow, (sample, tap, class), with the suffixes
+            of :data:`PARTS`; NaN at taps without spatial extent.
         class_information: (sample, tap, class), or ``None`` without readers.
         kept: tap number to matrices of the rows that were to be kept.
     """
@@ -256,12 +256,16 @@ def _profiles(both: TapMatrices) -> Profiles:
     for suffix, part in PARTS.items():
         three = all_three(both.S, both.T, part=part)  # type: ignore[arg-type]
         found |= {f"{name}{suffix}": values for name, values in zip(PROFILES, three, strict=True)}
+        found[f"flow{suffix}"] = flow(both.T, part=part)  # type: ignore[arg-type]
     return found
 
 
 def _joined(columns: Sequence[Profiles], samples: int) -> dict[str, NDArray[np.float32]]:
-    names = next(column for column in columns if column)
-    joined = {n: np.full((samples, len(columns)), np.nan, np.float32) for n in names}
+    first = next(column for column in columns if column)
+    joined = {
+        name: np.full((samples, len(columns), *values.shape[1:]), np.nan, np.float32)
+        for name, values in first.items()
+    }
     for number, column in enumerate(columns):
         for name, values in column.items():
             joined[name][:, number] = values.cpu().numpy()

@@ -34,7 +34,7 @@ COLUMNS: Final = {
     "index": "the input's index in the data set",
     "tap": "name of the tap",
     "depth": "its depth, 0 input to 1 output",
-    "profile": "iip, oip or ioc",
+    "profile": "iip, oip, ioc or drift",
     "kind": "raw, null or net",
     "estimator": "empty: the run's own; else the cross-check",
     "value": "the number",
@@ -46,7 +46,7 @@ COLUMNS: Final = {
 }
 """Columns of the tables beyond the stored variables, which keep their own names."""
 
-_TABLES: Final = ("profiles", "attacks", "class_information")
+_TABLES: Final = ("profiles", "flow", "attacks", "class_information")
 
 
 def _finished(data: xr.Dataset) -> xr.Dataset:
@@ -79,12 +79,31 @@ def _profiles(data: xr.Dataset) -> Iterator[pd.DataFrame]:
     }
     for name in data.data_vars:
         found = re.fullmatch(r"(\w+?)(?:_(raw|null))?(?:@(.+))?", str(name))
-        if found is None or found[1] not in PROFILES:
+        if found is None or found[1] not in (*PROFILES, "drift"):
             continue
         words = {"profile": found[1], "kind": found[2] or "net", "estimator": found[3] or ""}
-        yield pd.DataFrame(
-            {**base, **words, "value": data[name].values.ravel(), "unit": UNITS[found[1]]}
-        )
+        unit = UNITS.get(found[1], "bit")
+        yield pd.DataFrame({**base, **words, "value": data[name].values.ravel(), "unit": unit})
+
+
+def _flow(data: xr.Dataset) -> Iterator[pd.DataFrame]:
+    """Net of the null; raw and null are in the arrays (``netcdf``)."""
+    for name in (n for n in map(str, data.data_vars) if n.partition("@")[0] == "flow"):
+        said = {"estimator": name.partition("@")[2], "value": data[name].values.ravel()}
+        yield pd.DataFrame({**_by_class(data), **said, "unit": "bit"})
+
+
+def _by_class(data: xr.Dataset) -> dict[str, np.ndarray]:
+    samples, taps, classes = (data.sizes[d] for d in ("sample", "tap", "class"))
+    names = data.attrs.get("classes") or [""] * classes
+    return {
+        "sample": np.repeat(data["sample"].values, taps * classes),
+        "index": np.repeat(_index(data), taps * classes),
+        "tap": np.tile(np.repeat(data["tap"].values, classes), samples),
+        "depth": np.tile(np.repeat(data["depth"].values, classes), samples),
+        "class": np.tile(np.arange(classes), samples * taps),
+        "class_name": np.tile(np.array([str(n) for n in names]), samples * taps),
+    }
 
 
 def _attacks(data: xr.Dataset) -> Iterator[pd.DataFrame]:
@@ -96,24 +115,14 @@ def _attacks(data: xr.Dataset) -> Iterator[pd.DataFrame]:
 
 
 def _class_information(data: xr.Dataset) -> Iterator[pd.DataFrame]:
-    samples, taps, classes = (data.sizes[d] for d in ("sample", "tap", "class"))
-    names = data.attrs.get("classes") or [""] * classes
-    yield pd.DataFrame(
-        {
-            "sample": np.repeat(data["sample"].values, taps * classes),
-            "index": np.repeat(_index(data), taps * classes),
-            "tap": np.tile(np.repeat(data["tap"].values, classes), samples),
-            "depth": np.tile(np.repeat(data["depth"].values, classes), samples),
-            "class": np.tile(np.arange(classes), samples * taps),
-            "class_name": np.tile(np.array([str(n) for n in names]), samples * taps),
-            "bits": data["bits"].values.ravel(),
-            "takeover": np.repeat(data["takeover"].values, taps * classes),
-        }
-    )
+    each = data.sizes["tap"] * data.sizes["class"]
+    bits, taken = data["bits"].values.ravel(), np.repeat(data["takeover"].values, each)
+    yield pd.DataFrame({**_by_class(data), "bits": bits, "takeover": taken})
 
 
 _MAKERS: Final[dict[str, Callable[[xr.Dataset], Iterator[pd.DataFrame]]]] = {
     "profiles": _profiles,
+    "flow": _flow,
     "attacks": _attacks,
     "class_information": _class_information,
 }
@@ -124,7 +133,7 @@ def table(run: Run, group: str) -> pd.DataFrame:
 
     Args:
         run: the run.
-        group: ``profiles``, ``attacks`` or ``class_information``.
+        group: ``profiles``, ``flow``, ``attacks`` or ``class_information``.
     """
     if group not in _MAKERS:
         raise BadInput(f"unknown table '{group}' (allowed: {', '.join(_MAKERS)})")
@@ -133,10 +142,15 @@ def table(run: Run, group: str) -> pd.DataFrame:
 
 
 def _parts(run: Run, group: str) -> Iterator[tuple[Cell, pd.DataFrame]]:
+    home = _HOMES.get(group, group)
     for cell in run.cells:
-        if run.has(group, cell):
-            for part in _MAKERS[group](_finished(run._open(group, cell))):
+        if run.has(home, cell):
+            for part in _MAKERS[group](_finished(run._open(home, cell))):
                 yield cell, _named(part, cell)
+
+
+_HOMES: Final = {"flow": "profiles"}
+"""Where the numbers of a table are stored, if not in the group of its name."""
 
 
 def _csv(run: Run, group: str, path: Path) -> None:
@@ -194,7 +208,7 @@ _WRITERS: Final[dict[str, tuple[str, Callable[[Run, str, Path], None]]]] = {
 
 
 def export(run: Run, format: Format | str, out: Path) -> tuple[Path, ...]:  # noqa: A002 - the word of the command line
-    """Write ``profiles``, ``attacks`` and ``class_information`` as one file each.
+    """Write ``profiles``, ``flow``, ``attacks`` and ``class_information`` as one file each.
 
     Unfinished inputs are left out. Files that are there are replaced; memory holds one cell.
 
@@ -214,17 +228,19 @@ def export(run: Run, format: Format | str, out: Path) -> tuple[Path, ...]:  # no
     if format not in _WRITERS:
         raise BadInput(f"unknown format '{format}' (allowed: {', '.join(get_args(Format))})")
     ending, write = _WRITERS[format]
-    assert set(_TABLES) == set(_MAKERS) == set(GROUPS) - {"exemplars"}
+    assert {_HOMES.get(t, t) for t in _TABLES} == set(GROUPS) - {"exemplars"}
     written = []
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        for group in _TABLES:
-            if any(run.has(group, cell) and run.state(cell).done for cell in run.cells):
+        for group in (t for t in _TABLES if format != "netcdf" or t not in _HOMES):
+            home = _HOMES.get(group, group)
+            if any(run.has(home, cell) and run.state(cell).done for cell in run.cells):
                 partial = out / f"{group}{ending}{PARTIAL}"
                 partial.unlink(missing_ok=True)
                 write(run, group, partial)
-                partial.replace(out / f"{group}{ending}")
-                written.append(out / f"{group}{ending}")
+                if partial.exists():  # older runs hold no flow
+                    partial.replace(out / f"{group}{ending}")
+                    written.append(out / f"{group}{ending}")
     if not written:
         raise Foreign(f"'{run.path}' has no finished inputs to export")
     return tuple(written)

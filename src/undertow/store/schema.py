@@ -66,11 +66,23 @@ def _profiles(lead: tuple[str, ...]) -> tuple[Variable, ...]:
         ),
     }
     kinds = {"": "net of the null", "_raw": "as estimated", "_null": "the null"}
-    return tuple(
+    known = [
         Variable(f"{p}{k}", (*lead, "tap"), "f", unit, f"{doc}; {kinds[k]}", required=k == "")
         for p, (unit, doc) in words.items()
         for k in kinds
-    )
+    ]
+    for k, kind in kinds.items():
+        toward = "flow towards each class: mean over maps of target MI"
+        known += [
+            Variable(
+                f"flow{k}", (*lead, "tap", "class"), "f", "bit", f"{toward}; {kind}", required=False
+            ),
+            Variable(
+                f"drift{k}", (*lead, "tap"), "f", "bit",
+                f"flow towards the rival less that towards the true class; {kind}", required=False,
+            ),
+        ]  # fmt: skip
+    return tuple(known)
 
 
 _DEPTH = Variable(
@@ -99,6 +111,15 @@ GROUPS: Final[Mapping[str, Group]] = {
             Variable("target", ("sample",), "i", "class", "class aimed at; -1 where untargeted"),
             Variable(
                 "predicted", ("sample",), "i", "class", "the inferring model's answer at the end"
+            ),
+            Variable(
+                "rival",
+                ("sample",),
+                "i",
+                "class",
+                "the wrong class that drift goes towards: the answer where it is wrong, else the "
+                "runner-up; a control has its attack's",
+                required=False,
             ),
             Variable("success", ("sample",), "b", "1", "whether the inferring model is fooled"),
             Variable(
@@ -316,7 +337,7 @@ def template(
             np.array(fill, dtype), tuple(sizes[d] for d in variable.dims)
         )
         arrays[variable.name] = (variable.dims, values)
-        if group == "profiles" and variable.dims == ("sample", "tap"):
+        if group == "profiles" and variable.dims[:2] == ("sample", "tap"):
             arrays.update({f"{variable.name}@{e}": (variable.dims, values) for e in estimators})
     coords = {"tap": list(taps), "depth": ("tap", np.asarray(depth, float))} if len(taps) else {}
     dataset = xr.Dataset(arrays, coords=coords)

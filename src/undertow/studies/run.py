@@ -153,6 +153,7 @@ def _prepare(writer: RunWriter, shop: Workshop) -> None:
                 samples=samples,
                 taps=taps,
                 depth=depth,
+                classes=classes,
                 estimators=others,
                 without=("index",),
             ),

@@ -19,7 +19,7 @@ from undertow.attacks import make
 from undertow.attacks.driver.craft import Record, Target, craft
 from undertow.attacks.parts.balls import distance
 from undertow.axes import PROFILES
-from undertow.information.profiles import differences
+from undertow.information.profiles import differences, drift
 from undertow.information.readers import rival_of, takeover, takeover_depth
 from undertow.measuring.meter import Measured
 from undertow.seeds import derive
@@ -83,11 +83,16 @@ def fill(
     )  # fmt: skip
     noisy = _noise(batch, models[0], trajectory.end, (unit.source, unit.attack))
     filled: Filled = {}
+    rivals: dict[str, Tensor] = {}
     for cell in unit.cells:
         control = cell.control_of is not None
         x = noisy if control else trajectory.end
         facts = _noise_facts(batch, x) if control else _facts(batch, trajectory)
-        filled |= _tabulate(cell, probes[cell.model], batch, x, facts)
+        # The attack's own cell of a model comes before its controls, which take its rivals.
+        filled |= _tabulate(
+            cell, probes[cell.model], batch, x, facts, rivals.get(cell.model) if control else None
+        )
+        rivals.setdefault(cell.model, torch.from_numpy(filled["attacks", cell]["rival"]))
     return filled
 
 
@@ -125,19 +130,30 @@ def _facts(batch: Batch, t: Trajectory) -> dict[str, Tensor]:
 
 
 def _tabulate(
-    cell: Cell, probe: Probe, batch: Batch, x: Images, facts: Mapping[str, Tensor]
+    cell: Cell,
+    probe: Probe,
+    batch: Batch,
+    x: Images,
+    facts: Mapping[str, Tensor],
+    rival: Tensor | None = None,
 ) -> Filled:
-    """Measure ``x`` on the cell's model and lay the numbers out as the store's groups."""
+    """Measure ``x`` on the cell's model and lay the numbers out as the store's groups.
+
+    ``rival`` is given for a control: that of its attack.
+    """
     found = probe.measure(x, batch.draws("null", cell.model, cell.attack))
     predicted = found.logits.argmax(axis=1).astype(np.int64)
     label = batch.y.cpu().numpy()
+    if rival is None:
+        rival = rival_of(torch.from_numpy(found.logits), batch.y.cpu())
     filled: Filled = {
-        ("profiles", cell): found.profiles,
+        ("profiles", cell): {**found.profiles, **_drifts(found, batch.y.cpu(), rival)},
         ("attacks", cell): {
             **{name: _array(value) for name, value in facts.items()},
             "index": batch.index,
             "label": label,
             "predicted": predicted,
+            "rival": rival.numpy(),
             "success": predicted != label,
             "logits": found.logits.astype(np.float32),
         },
@@ -145,6 +161,15 @@ def _tabulate(
     if found.class_information is not None:
         filled["class_information", cell] = _classes(probe, batch, found)
     return filled
+
+
+def _drifts(found: Measured, label: Tensor, rival: Tensor) -> dict[str, NDArray[Any]]:
+    """Drift under every estimator: ``drift_raw@NAME`` from ``flow_raw@NAME``."""
+    return {
+        name.replace("flow", "drift", 1): drift(torch.from_numpy(values), label, rival).numpy()
+        for name, values in found.profiles.items()
+        if name.startswith("flow")
+    }
 
 
 def _classes(probe: Probe, batch: Batch, found: Measured) -> dict[str, NDArray[Any]]:
@@ -198,15 +223,16 @@ def exemplar(
     noisy = _noise(repeated, probe.model, images, (unit.source, unit.attack))
     notes = {f"note_{name}": value for name, value in trajectory.notes.items() if value.ndim == 1}
     target_class = int(trajectory.target[0])
+    rival = rival_of(trajectory.end_logits.float().cpu(), batch.y.cpu())
     filled = {}
     for cell, x in zip(unit.cells, (images, noisy), strict=True):
         control = cell.control_of is not None
         # An input that the model gets wrong from the start has its benign iterate only.
         keep = tuple(sorted({0, len(x) - 1})) if matrices else ()
-        found = _along_steps(probe, replace(repeated, x=x), steps, benign_std, keep)
+        found = _along_steps(probe, replace(repeated, x=x), steps, rival, benign_std, keep)
         found = found.assign({} if control else {n: ("step", _array(v)) for n, v in notes.items()})
         filled[cell] = found.assign_attrs(
-            label=int(batch.y[0]), target=-1 if control else target_class,
+            label=int(batch.y[0]), rival=int(rival[0]), target=-1 if control else target_class,
             success=bool(trajectory.success[0]) and not control,
         )  # fmt: skip
     return filled
@@ -216,6 +242,7 @@ def _along_steps(
     probe: Probe,
     batch: Batch,
     steps: NDArray[np.int64],
+    rival: Tensor,
     benign_std: Mapping[str, NDArray[Any]],
     keep: tuple[int, ...],
 ) -> xr.Dataset:
@@ -223,7 +250,10 @@ def _along_steps(
     found = probe.measure(batch.x, batch.draws("null"), matrices=keep)
     own = {p: found.profiles[p] for p in PROFILES}
     parts, whole = differences(own, {p: v[:1] for p, v in own.items()}, benign_std)
-    variables: dict[str, Any] = {n: (("step", "tap"), v) for n, v in found.profiles.items()}
+    label = batch.y.cpu()
+    measured = {**found.profiles, **_drifts(found, label, rival.expand(len(label)))}
+    dims = ("step", "tap", "class")
+    variables: dict[str, Any] = {n: (dims[: v.ndim], v) for n, v in measured.items()}
     if found.class_information is not None:
         variables["class_information"] = (("step", "tap", "class"), found.class_information)
     variables |= {
