@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from undertow import craft
 from undertow.attacks import Noise
-from undertow.attacks.noise import _reach
+from undertow.attacks.controls import _reach
 from undertow.errors import BadInput
 
 Batch = tuple[Tensor, Tensor]

@@ -13,6 +13,9 @@ from undertow.registry import Look, Registry
 
 if TYPE_CHECKING:
     from undertow.attacks.adapters.listen import listen as listen
+    from undertow.attacks.controls import Noise as Noise
+    from undertow.attacks.controls import Spectrum as Spectrum
+    from undertow.attacks.controls import Transplant as Transplant
     from undertow.attacks.cw import CW as CW
     from undertow.attacks.cw_l0 import CWL0 as CWL0
     from undertow.attacks.cw_linf import CWLinf as CWLinf
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from undertow.attacks.fgsm import FGSM as FGSM
     from undertow.attacks.igsm import IGSM as IGSM
     from undertow.attacks.jsma import JSMA as JSMA
-    from undertow.attacks.noise import Noise as Noise
     from undertow.attacks.parts.settings import make as make
     from undertow.attacks.parts.settings import settings_of as settings_of
     from undertow.attacks.parts.wrappers import BPDA as BPDA
@@ -116,11 +118,27 @@ ATTACKS.add(
 )
 ATTACKS.add(
     "noise",
-    "undertow.attacks.noise:Noise",
+    "undertow.attacks.controls:Noise",
     "control: random noise of a given norm",
     color="#777777",
     marker="circle",
     needs={"norms"},
+)
+ATTACKS.add(
+    "spectrum",
+    "undertow.attacks.controls:Spectrum",
+    "control: the attack's perturbation with random phases",
+    color="#88ccee",
+    marker="hexagon",
+    needs={"perturbation"},
+)
+ATTACKS.add(
+    "transplant",
+    "undertow.attacks.controls:Transplant",
+    "control: the attack's perturbation made for another input",
+    color="#ddcc77",
+    marker="star",
+    needs={"perturbation"},
 )
 
 _HELPERS: Final = {

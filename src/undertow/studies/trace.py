@@ -49,7 +49,7 @@ def trace(
     """
     entry = ATTACKS.entry(attack)
     if entry.needs:
-        controls = "norms" in entry.needs
+        controls = "models" not in entry.needs
         what = "is a control without steps" if controls else "is aimed at several models, too many"
         raise BadInput(f"{entry.name} {what} to trace; choose another attack")
     there = len(load_data(data, "test", data_dir=data_dir, progress=progress))

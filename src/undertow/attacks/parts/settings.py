@@ -126,7 +126,8 @@ def _fitting(value: Any, hint: Any) -> Any:
 
 def settings_of(attack: Any) -> dict[str, Any]:
     """The settings of an attack as numbers and words; an inner attack becomes a mapping."""
-    return {f.name: _plain(getattr(attack, f.name)) for f in fields(attack) if f.init}
+    kept = (f for f in fields(attack) if f.init and f.metadata.get("stored", True))
+    return {f.name: _plain(getattr(attack, f.name)) for f in kept}
 
 
 def _plain(value: Any) -> Any:
