@@ -133,7 +133,7 @@ def test_another_study_in_the_same_place_shows_the_difference(
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     tmp_path: Path, small: Path
 ) -> None:
-    small.write_text(SMALL.replace("inputs: 4", "inputs: 24") + "shard: 1\n")
+    small.write_text(SMALL.replace("inputs: 4", "inputs: 12") + "shard: 1\n")
     out = tmp_path / "run"
     command = [sys.executable, "-m", "undertow", "study", str(small), "--out", str(out)]
     process = subprocess.Popen(
@@ -152,8 +152,8 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert "Traceback" not in err
     assert "interrupted" in err
     done = ledger.read_text().count('"done"')
-    assert 3 <= done < 3 * 24
+    assert 3 <= done < 3 * 12
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert again.stdout.strip().endswith("report.html")
-    assert ledger.read_text().count('"done"') == 3 * 24
+    assert ledger.read_text().count('"done"') == 3 * 12
