@@ -68,8 +68,13 @@ def test_what_cannot_be_reached_is_said(model: nn.Module, batch: Batch) -> None:
 
 
 def test_every_attack_has_a_strength() -> None:
+    """All but the controls that are given a perturbation: its length is theirs."""
     for name in ATTACKS:
-        assert _setting(make(name)) in RANGES, name
+        if "perturbation" in ATTACKS.needs(name):
+            with pytest.raises(BadInput, match="has no strength"):
+                _setting(make(name))
+        else:
+            assert _setting(make(name)) in RANGES, name
 
 
 @pytest.mark.parametrize("l2", [0.0, -1.0, float("nan")])
