@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -187,16 +188,19 @@ def _above(t: Any, df: int, border: Any) -> Any:
 def _effect(x: Array) -> tuple[float, float, float]:
     """d_z with its 95 % interval."""
     n, d = len(x), float(_standardised(x))
+    return d, _end(d, n, TAIL), _end(d, n, 1 - TAIL)
+
+
+def _end(d: float, n: int, tail: float) -> float:
+    """The effect under which one at least as large as ``d`` has this probability."""
     root = np.sqrt(n)
+    reach = 1 + 12 / root + 2 * abs(d)
+    gap = partial(_gap, d * root, n - 1, root, tail)
+    return float(optimize.brentq(gap, d - reach, d + reach, xtol=1e-6))
 
-    def end(tail: float) -> float:
-        def gap(effect: float) -> float:
-            return float(_above(d * root, n - 1, effect * root)) - tail
 
-        reach = 1 + 12 / root + 2 * abs(d)
-        return float(optimize.brentq(gap, d - reach, d + reach, xtol=1e-6))
-
-    return d, end(TAIL), end(1 - TAIL)
+def _gap(t: float, df: int, root: float, tail: float, effect: float) -> float:
+    return float(_above(t, df, effect * root)) - tail
 
 
 def _all_inside(x: Array, size: float) -> bool:
@@ -257,14 +261,14 @@ NOISES: Final = ("normal", "heavy", "skewed")
 
 def _varied(rng: np.random.Generator, noise: str, n: int, columns: int) -> Array:
     """Inputs of mean 0 and standard deviation 1 whose columns correlate by a half."""
-
-    def draw(*shape: int) -> Array:
-        if noise == "heavy":
-            return np.asarray(rng.standard_t(5, shape) / np.sqrt(5 / 3))
-        return rng.standard_exponential(shape) - 1 if noise == "skewed" else rng.normal(size=shape)
-
-    x: Array = (draw(n, 1) + draw(n, columns)) / np.sqrt(2)
+    x: Array = (_drawn(rng, noise, (n, 1)) + _drawn(rng, noise, (n, columns))) / np.sqrt(2)
     return x
+
+
+def _drawn(rng: np.random.Generator, noise: str, shape: tuple[int, ...]) -> Array:
+    if noise == "heavy":
+        return np.asarray(rng.standard_t(5, shape) / np.sqrt(5 / 3))
+    return rng.standard_exponential(shape) - 1 if noise == "skewed" else rng.normal(size=shape)
 
 
 def _one(size: float) -> Callable[[str], Draw]:
