@@ -136,8 +136,9 @@ def _claim(claim: dict[str, Any]) -> Iterator[str]:
     yield f"**{claim['verdict'].capitalize()}**: *{claim['claim']}*"
     yield ""
     yield prose(claim["sentence"])
+    yield from ("", f"Why: {prose(claim['reason'])} (rule: {claim['rule']}).")
     if claim["control"] is not None:
-        yield from ("", f"Noise control: {prose(claim['control']['sentence'])}")
+        yield from ("", f"Controls: {prose(claim['control']['sentence'])}")
     yield from ("", "| number | value | 95 % interval | unit | n |", "|---|---|---|---|---|")
     for x in claim["numbers"]:
         reach = "–" if x["low"] is None else prose(f"{x['low']:.3f} to {x['high']:.3f}")

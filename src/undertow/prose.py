@@ -11,11 +11,15 @@ from undertow.registry import registry
 __all__ = ["attack_name", "prose"]
 
 
+_CONTROLS: Final = {"noise": " norm", "spectrum": "", "transplant": ""}
+"""The controls, and how their names end."""
+
+
 def attack_name(attack: str) -> str:
     """An attack as a legend or a table names it; ``noise:igsm`` is ``noise, IGSM norm``."""
     kind, _, of = attack.partition(":")
-    if kind == "noise" and of:
-        return f"noise, {attack_name(of)} norm"
+    if of and kind in _CONTROLS:
+        return f"{kind}, {attack_name(of)}{_CONTROLS[kind]}"
     look = registry("attack").look(attack)
     return (look and look.label) or attack
 
@@ -37,7 +41,9 @@ def _attacks() -> re.Pattern[str]:
 @lru_cache(maxsize=4)
 def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
     keys = "|".join(re.escape(k) for k in sorted(names, key=len, reverse=True))
-    return re.compile(rf"(?<![\w./:@-])(noise:)?({keys})(?![\w/@(-]|[.:]\S)")
+    return re.compile(
+        rf"(?<![\w./:@-])(?:(noise|spectrum|transplant):)?({keys})(?![\w/@(-]|[.:]\S)"
+    )
 
 
 def prose(sentence: str) -> str:
@@ -47,7 +53,11 @@ def prose(sentence: str) -> str:
     files stay as they are; a second time changes nothing.
     """
     named = _attacks().sub(
-        lambda m: f"noise ({attack_name(m[2]).replace(',', '')} norm)" if m[1] else _mention(m[2]),
+        lambda m: (
+            f"{m[1]} ({attack_name(m[2]).replace(',', '')}{_CONTROLS[m[1]]})"
+            if m[1]
+            else _mention(m[2])
+        ),
         sentence,
     )
     tied = _TIED.sub("\N{NO-BREAK SPACE}", _MINUS.sub("\N{MINUS SIGN}", named))

@@ -403,7 +403,7 @@ class Estimator(Protocol):
     name: ClassVar[str]
 
     def encode(self, maps: Float[Tensor, "*batch map position"]) -> Any:
-        """The maps as this estimator sees them; opaque, indexable along the batch axes."""
+        """The maps as this estimator sees them; opaque, indexable along batch and map axes."""
         ...
 
     def pairwise(self, a: Any, b: Any) -> Float[Tensor, "*batch row col"]:

@@ -96,7 +96,7 @@ def test_what_an_estimate_is_meant_to_be(table: list[Calibration]) -> None:
     copula = {line.task: line for line in shared if line.estimator == "gaussian_copula"}
     assert all(line.reads == "no bound" for line in copula.values())
     assert copula["shared zeros 50%"].bias < -0.2
-    assert copula["shared zeros 90%"].bias > 1
+    assert copula["shared zeros 90%"].bias > 0.5
 
 
 def test_nulls_on_smooth_maps(table: list[Calibration]) -> None:

@@ -46,6 +46,11 @@ def test_definitions(S: Matrices, T: Matrices, part: str) -> None:
     np.testing.assert_allclose(iip(S, part=part, reduction="median"), np.median(s, 1), atol=1e-6)
     np.testing.assert_allclose(oip(T, part=part, reduction="max"), t.max(1), atol=1e-6)
     for sample in range(5):
+        if part == "net":
+            for how in ("pearson", "spearman"):
+                raw, null = (ioc(S, T, part=p, coupling=how)[sample] for p in ("raw", "null"))
+                assert ioc(S, T, coupling=how)[sample] == pytest.approx(float(raw - null))
+            continue
         pearson = np.corrcoef(s[sample], t[sample])[0, 1]
         assert ioc(S, T, part=part)[sample].item() == pytest.approx(pearson, abs=1e-5)
         ranks = spearmanr(s[sample], t[sample]).statistic
@@ -68,10 +73,33 @@ def test_coupling_of_flat_taps_is_zero() -> None:
 
 def test_coupling_is_a_correlation() -> None:
     S = matrices(0, 4, 3, 8)
-    T = Matrices(S.net.mean(1)[:, :, None] * 2 + 1, torch.zeros(4, 8, 1), torch.zeros(4, 8, 1))
-    torch.testing.assert_close(ioc(S, T), torch.ones(4))
+    T = Matrices(S.raw.mean(1)[:, :, None] * 2 + 1, torch.zeros(4, 8, 1), torch.zeros(4, 8, 1))
+    torch.testing.assert_close(ioc(S, T, part="raw"), torch.ones(4))
     turned = Matrices(-T.raw, T.null, T.null_std)
-    torch.testing.assert_close(ioc(S, turned), -torch.ones(4))
+    torch.testing.assert_close(ioc(S, turned, part="raw"), -torch.ones(4))
+
+
+def test_coupling_is_held_against_that_of_each_reference() -> None:
+    """Maps that couple with every reference as they do with their own input have net 0."""
+    S, T = matrices(0, 4, 3, 8), matrices(1, 4, 8, 5)
+    each_s = S.raw.mean(1)[:, :, None] + torch.randn(4, 1, 6)
+    each_t = T.raw.mean(2)[:, :, None] * torch.rand(4, 1, 6)
+    S = Matrices(S.raw, S.null, S.null_std, each_s)
+    T = Matrices(T.raw, T.null, T.null_std, each_t)
+    torch.testing.assert_close(ioc(S, T), torch.zeros(4), atol=1e-5, rtol=0)
+    # Each reference's input goes with its own evidence, not with another's.
+    mixed = ioc(S, Matrices(T.raw, T.null, T.null_std, each_t * torch.tensor([1, -1] * 3)))
+    torch.testing.assert_close(mixed, ioc(S, T, part="raw"), atol=1e-5, rtol=0)
+
+
+def test_all_profiles_are_the_single_ones() -> None:
+    S, T = matrices(0, 4, 3, 8), matrices(1, 4, 8, 5)
+    found = profiles.all_profiles(S, T)
+    for part, suffix in (("net", ""), ("raw", "_raw"), ("null", "_null")):
+        torch.testing.assert_close(found[f"iip{suffix}"], iip(S, part=part))
+        torch.testing.assert_close(found[f"oip{suffix}"], oip(T, part=part))
+        torch.testing.assert_close(found[f"ioc{suffix}"], ioc(S, T, part=part))
+        torch.testing.assert_close(found[f"flow{suffix}"], flow(T, part=part))
 
 
 def test_a_batch_of_one_is_the_same() -> None:
@@ -103,7 +131,13 @@ class TestOverallDifference:
     def test_in_benign_standard_deviations(self) -> None:
         profile, benign = np.array([[1.0, 2.0], [0.0, 0.0]]), np.array([0.0, 0.0])
         found = overall_difference(profile, benign, np.array([0.5, 1.0]))
-        np.testing.assert_allclose(found, [8**0.5, 0])
+        np.testing.assert_allclose(found, [2, 0])
+
+    def test_more_taps_are_no_further_away(self) -> None:
+        profile, benign, unit = np.random.default_rng(1).normal(size=(3, 7)) ** 2 + 0.1
+        once = overall_difference(profile, benign, unit)
+        twice = overall_difference(*(np.repeat(v, 3) for v in (profile, benign, unit)))
+        assert twice == pytest.approx(once)
 
     def test_all_profiles_together(self) -> None:
         rng = np.random.default_rng(0)
@@ -111,13 +145,18 @@ class TestOverallDifference:
         unit = rng.uniform(1, 2, size=(3, 9))
         each = overall_difference(profile, benign, unit)
         assert each.shape == (6, 3)
-        together = np.sqrt((((profile - benign) / unit) ** 2).sum(axis=(1, 2)))
-        np.testing.assert_allclose(np.linalg.norm(each, axis=-1), together)
+        together = np.sqrt((((profile - benign) / unit) ** 2).mean(axis=(1, 2)))
+        names = ("iip", "oip", "ioc")
+        split = [{n: v[..., k, :] for k, n in enumerate(names)} for v in (profile, benign, unit)]
+        parts, whole = profiles.differences(*split)
+        np.testing.assert_allclose(np.stack([parts[n] for n in names], -1), each)
+        np.testing.assert_allclose(whole, together)
 
     def test_missing_and_constant_taps_are_left_out(self) -> None:
         profile = np.array([3.0, np.nan, 7.0, 1.0])
         found = overall_difference(profile, np.zeros(4), np.array([1.0, 1.0, 0.0, np.nan]))
         assert found == 3.0
+        assert overall_difference(np.array([np.nan]), np.zeros(1), np.ones(1)) == 0
 
 
 class TestFlow:

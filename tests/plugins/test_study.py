@@ -16,7 +16,7 @@ from undertow.figures.palette import markers, paints
 from undertow.prose import attack_name
 from undertow.registry import Look, Registry, plugin_hashes, registry, remember
 from undertow.report import write_report
-from undertow.store import Run, open_run
+from undertow.store import CONTROLS, Run, open_run
 from undertow.studies.asked.spec import StudySpec
 from undertow.studies.names import settled
 from undertow.studies.run import study
@@ -35,6 +35,9 @@ SPEC: dict[str, Any] = {
     "readers": 200,
     "shard": 3,
 }
+
+
+KINDS = tuple(f"{kind}:" for kind in CONTROLS)
 
 
 def undertow(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -101,7 +104,8 @@ def test_the_run_tells_what_it_was_made_with(place: Path) -> None:
         "mine_attack.py:Fade", "mine_estimator.py:Spearman", "mine_null.py:mirror",
         "mine_question.py:QUIET",
     }  # fmt: skip
-    assert {c.attack for c in run.cells} == {"benign", "fgsm", "noise:fgsm", "fade", "noise:fade"}
+    names = {f"{kind}{name}" for name in ("fgsm", "fade") for kind in ("", *KINDS)}
+    assert {c.attack for c in run.cells} == {"benign", *names}
 
 
 def test_a_changed_file_does_not_go_on_with_the_run(place: Path, tmp_path: Path) -> None:
@@ -255,4 +259,4 @@ def test_running_it_in_python(recipes: Path, tmp_path: Path) -> None:
                         "models": (f"{recipes}/mine_model.py:halves",)})  # fmt: skip
     run = study(spec, out=tmp_path / "run")
     write_report(run, tmp_path / "report.html")
-    assert {c.attack for c in run.cells} == {"benign", "fade", "noise:fade"}
+    assert {c.attack for c in run.cells} == {"benign", "fade", *(f"{kind}fade" for kind in KINDS)}

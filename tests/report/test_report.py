@@ -217,7 +217,7 @@ def test_the_spec_is_told_in_few_lines() -> None:
 def test_each_attack_is_told_by_its_name_with_what_it_was_aimed_at() -> None:
     jsma = {"name": "jsma", "label": "jsma(softmax)", "target": "easiest", "models": ["a", "b"]}
     spec = {"attacks": [{**jsma, "match_l2": 2.0, "control": True, "settings": {}}, {"x": 1}]}
-    words = "target easiest; mean L2 matched to 2.0; aimed at a, b; noise control yes"
+    words = "target easiest; mean L2 matched to 2.0; aimed at a, b; controls yes"
     assert attack_lines(spec) == [("JSMA, softmax", words)]
     assert attack_lines({"attacks": ["jsma"]}) == attack_lines({}) == []
 

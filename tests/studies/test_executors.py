@@ -139,6 +139,8 @@ def test_parts_cover_a_shard_once_and_none_is_alone_as_long_as_two_fit(
     assert rows == list(range(10, 10 + size))
     sizes = {b - a for a, b, _ in parts}
     assert max(sizes) <= most
+    if most > 1:
+        assert all(a % 2 == 0 or kept != slice(None) for a, _, kept in parts), "pairs are parted"
     assert 1 not in sizes or most == 1 or size == 1
 
 

@@ -159,11 +159,11 @@ def test_what_kills_every_worker_is_a_failed_shard(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MiB, half of what the small study takes."""
+    """A file system of 4 MiB, less than what the small study takes."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
-    options = ["-t", "tmpfs", "-o", "size=2m", "undertow", str(place)]
+    options = ["-t", "tmpfs", "-o", "size=4m", "undertow", str(place)]
     if mount is None or os.geteuid() or subprocess.run([mount, *options], check=False).returncode:
         pytest.skip("no leave to mount a small file system")
     yield place
@@ -216,7 +216,7 @@ def test_damage_is_found_repaired_and_computed_again(
     run = study(small_spec, out=fresh_out)
     same_results(small_run, run)
     again = sum(r.tries for r in run.records.values()) - begun
-    assert again == 1 + 2 + 2, "one benign shard, fgsm and jsma each with its control"
+    assert again == 1 + 4 + 4, "one benign shard, fgsm and jsma each with its three controls"
 
 
 def test_a_second_start_of_the_same_run_is_refused(

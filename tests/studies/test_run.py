@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import undertow as ut
 from undertow.axes import PROFILES
 from undertow.errors import BadInput, Foreign
-from undertow.store import BENIGN, Cell, Run
+from undertow.store import BENIGN, CONTROLS, Answers, Cell, Run, open_run
+from undertow.studies.answered.conclude import conclude
 from undertow.studies.answered.results import Results
 from undertow.studies.asked.plan import Unit, cells_of
-from undertow.studies.asked.spec import StudySpec
-from undertow.studies.done.cell import Filled
+from undertow.studies.asked.spec import AttackSpec, StudySpec
+from undertow.studies.done import strength
+from undertow.studies.done.cell import Batch, Filled, _controls, _partners
 from undertow.studies.done.workshop import Workshop
 from undertow.studies.run import study
 from undertow.testing.runs import same_results
@@ -44,11 +49,106 @@ def test_the_numbers_fit_together(small_run: Run) -> None:
     assert not small_run.attacks(Cell("digits_cnn", BENIGN))["success"].values.any()
 
 
-def test_the_control_has_the_attacks_norm(small_run: Run) -> None:
+def test_controls_have_the_attacks_norm_and_rival(small_run: Run) -> None:
     for attack in ("fgsm", "jsma"):
         aimed = small_run.attacks(Cell("digits_cnn", attack))
-        noise = small_run.attacks(Cell("digits_cnn", f"noise:{attack}"))
-        np.testing.assert_allclose(noise["l2"], aimed["l2"], rtol=1e-3)
+        for kind in CONTROLS:
+            control = small_run.attacks(Cell("digits_cnn", f"{kind}:{attack}"))
+            reached = control["l2"] / aimed["l2"]
+            assert (reached < 1.001).all()
+            # A few strokes of one digit do not always fit into the box around another.
+            short = (reached < 0.999).values
+            assert not short.any() or (attack, kind) == ("jsma", "transplant")
+            np.testing.assert_array_equal(control["rival"], aimed["rival"])
+
+
+def test_a_transplant_is_the_perturbation_of_the_other_of_the_pair() -> None:
+    """By place in the study, wherever a part begins; alone, an input's own, upside down."""
+    assert _partners(4, 4).tolist() == [1, 0, 3, 2]
+    assert _partners(3, 4).tolist() == [0, 2, 1, 3]
+    moved = torch.randn(3, 1, 4, 4)
+    moved[0] = 0
+    x = torch.full((3, 1, 4, 4), 0.5)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval()
+    batch = Batch(index=np.arange(3), x=x, y=model(x).argmax(1), seed=0)
+    cells = tuple(Cell("m", f"{kind}fgsm") for kind in ("", "transplant:"))
+    unit = Unit("m", "fgsm", 0, 0, 3, cells)
+    moved /= 100 * moved.abs().amax()
+    ends = _controls(unit, batch, model, moved, moved[_partners(0, 3)])
+    assert set(ends) == {"transplant"}
+    change = ends["transplant"] - x
+
+    def along(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float((a * b).sum() / a.norm() / b.norm())
+
+    assert (change[0] == 0).all(), "nothing has no length"
+    assert along(change[1], moved[1].flip(-2, -1)) == pytest.approx(1), "its partner has nothing"
+    assert along(change[2], moved[2].flip(-2, -1)) == pytest.approx(1), "alone"
+    np.testing.assert_allclose(change[1:].flatten(1).norm(dim=1), moved[1:].flatten(1).norm(dim=1),
+                               rtol=1e-4)  # fmt: skip
+    pair = _controls(unit, batch, model, moved[[1, 2, 0]], moved[[2, 1, 0]])["transplant"] - x
+    assert along(pair[0], moved[2]) == pytest.approx(1)
+    assert along(pair[1], moved[1]) == pytest.approx(1)
+
+
+def test_exemplars_have_their_controls_step_by_step(small_run: Run) -> None:
+    index = small_run.exemplars(JSMA)[0]
+    own = small_run.exemplar(JSMA, index)
+    norm = np.square(own["images"].values - own["images"].values[:1]).sum((1, 2, 3))
+    for kind in CONTROLS:
+        control = small_run.exemplar(Cell("digits_cnn", f"{kind}:jsma"), index)
+        np.testing.assert_array_equal(control["step"], own["step"])
+        far = np.square(control["images"].values - own["images"].values[:1]).sum((1, 2, 3))
+        assert (far <= norm * 1.01 + 1e-6).all()
+        assert control["difference"].values[0] == 0
+        assert control.attrs["rival"] == own.attrs["rival"]
+
+
+def test_strengths_are_written_as_they_come(
+    small_spec: StudySpec, fresh_out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill while the second is matched leaves the first in the manifest."""
+    once = strength._one
+
+    def stop_at_second(spec: StudySpec, attack: AttackSpec, *rest: Any) -> dict[str, Any]:
+        if attack.name == "jsma":
+            raise KeyboardInterrupt
+        return once(spec, attack, *rest)
+
+    monkeypatch.setattr(strength, "_one", stop_at_second)
+    with pytest.raises(KeyboardInterrupt):
+        study(small_spec, out=fresh_out)
+    found = open_run(fresh_out).manifest["strengths"]
+    assert list(found["digits_cnn"]) == ["fgsm"]
+
+
+def test_answers_of_older_rules_are_marked(small_run: Run, tmp_path: Path) -> None:
+    assert small_run.answers is not None
+    assert small_run.answers.outdated == ""
+    old = json.loads(small_run.answers.dump())
+    del old["rules"]
+    assert "older rules" in Answers.load(json.dumps(old)).outdated
+    assert conclude(small_run) == small_run.answers, "the same answers from what is stored"
+
+
+def test_the_drift_of_every_attack_stands_beside_its_controls(small_run: Run) -> None:
+    assert small_run.answers is not None
+    table = small_run.answers.tables[0]
+    assert table.title == "Drift of every attack on digits_cnn beside its controls"
+    assert {row[0] for row in table.rows} == {"fgsm", "jsma"}
+    cell = Cell("digits_cnn", "jsma")
+    results = Results(small_run)
+    rows, rival = results.success(cell) & results.fair(cell), results.rival(cell)
+    assert 2 < rows.sum() < results.success(cell).sum(), "some transplants fall short"
+    flow = small_run.profiles(Cell("digits_cnn", BENIGN))["flow"].values
+    label = small_run.attacks(cell)["label"].values
+    pick = np.arange(len(label))
+    benign = (flow[pick, :, rival] - flow[pick, :, label])[rows]
+    drift = small_run.profiles(cell)["drift"].values[rows]
+    line = next(row for row in table.rows if row[0] == "jsma")
+    gap = drift[:, 0] - benign[:, 0]
+    assert line[2] == pytest.approx(benign[:, 0].mean(), abs=1e-6)
+    assert line[4] == pytest.approx(gap.mean() / gap.std(ddof=1), rel=1e-3)
 
 
 def test_exemplars_start_benign_and_end_where_the_attack_ended(small_run: Run) -> None:

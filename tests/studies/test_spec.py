@@ -8,7 +8,7 @@ import pytest
 
 from undertow.errors import BadInput, UndertowError, UnknownName
 from undertow.store import BENIGN, Cell
-from undertow.studies.asked.plan import NOISE, cells_of, exemplar_units, units
+from undertow.studies.asked.plan import cells_of, exemplar_units, units
 from undertow.studies.asked.spec import StudySpec, example, load_spec, presets
 from undertow.studies.names import settled
 
@@ -85,14 +85,17 @@ def test_units_cover_every_input_of_every_cell_once() -> None:
         exemplar_models=("a", "b"),
         attacks=(
             {"name": "fgsm", "read_by": ("a", "b")}, {"name": "jsma", "control": False},
-            {"name": "ensemble"},
+            {"name": "ensemble", "control": ("transplant",)},
         ),
     )  # type: ignore[arg-type]  # fmt: skip
     filled = [(cell, i) for u in units(spec) for cell in u.cells for i in range(u.start, u.stop)]
     assert len(filled) == len(set(filled))
     assert set(filled) == {(cell, i) for cell in cells_of(spec) for i in range(10)}
     attacks = {cell.attack for cell in cells_of(spec)}
-    assert attacks == {BENIGN, "fgsm", NOISE + "fgsm", "jsma", "ensemble", NOISE + "ensemble"}
+    assert attacks == {
+        BENIGN, "fgsm", "noise:fgsm", "spectrum:fgsm", "transplant:fgsm", "jsma", "ensemble",
+        "transplant:ensemble",
+    }  # fmt: skip
     assert Cell("a", "fgsm", "b") in cells_of(spec)
     assert Cell("a", "jsma", "b") not in cells_of(spec)
     assert [u.attack for u in units(spec)][:6] == [BENIGN] * 6

@@ -115,6 +115,9 @@ class Spectrum(Attack):
 class Transplant(Attack):
     """A perturbation that was made for another input, brought to a given L2 length in the box.
 
+    Where the box leaves too little room for that length, components that have more room on their
+    other side go that way; what falls short even so is as long as it can be.
+
     Args:
         perturbation: (sample, channel, height, width), or (1, …) for all inputs; ``None``: nothing.
         l2: the length, one an input; ``None``: that of the perturbation.
@@ -136,7 +139,11 @@ class Transplant(Attack):
     def iterates(self, model: Oracle, x0: Images, goal: Goal, *, draws: Draws) -> Iterates:
         """Yield the one step."""
         given, lengths = _given(self, x0)
-        yield Iterate(step=1, x=_reach(x0, given, lengths, "l2"))
+        x = _reach(x0, given, lengths, "l2")
+        short = distance(x, x0, "l2") < 0.999 * lengths
+        room = torch.where(given > 0, 1 - x0, x0)
+        turned = torch.where((room < 0.5) & short[:, None, None, None], -given, given)
+        yield Iterate(step=1, x=_reach(x0, turned, lengths, "l2"))
 
 
 def _check_given(attack: Spectrum | Transplant) -> None:

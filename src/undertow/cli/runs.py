@@ -13,7 +13,7 @@ from undertow.cli.options import Json
 from undertow.cli.show import document, table, tell_absent
 
 if TYPE_CHECKING:
-    from undertow.store import Run
+    from undertow.store import Answers, Run
 
 app = typer.Typer(help="The runs on this disk.", no_args_is_help=True)
 
@@ -145,6 +145,36 @@ def _last_line(text: str | None) -> str:
 
 
 @app.command()
+def answer(run: OneRun, as_json: Json = False) -> None:
+    """Answer a run's questions anew by today's rules, where it holds what they need."""
+    from undertow.errors import BadInput
+    from undertow.store import open_run
+
+    old = open_run(run)
+    new = _concluded(old)
+    had = {q.id for q in (old.answers.questions if old.answers else ()) if q.claims}
+    if lost := [q for q in new.questions if q.missing and q.id in had]:
+        raise BadInput(
+            f"{', '.join(q.id for q in lost)} cannot be answered anew, and the older answers stay: "
+            f"{lost[0].missing}"
+        )
+    found = _written(old, new)
+    rows = [
+        {"question": q.id, "verdict": claim.verdict, "claim": claim.claim, "why": claim.reason}
+        for q in new.questions
+        for claim in q.claims
+    ]
+    missing = {q.id: q.missing for q in new.questions if q.missing}
+    if as_json:
+        document({"run": str(found.path), "verdicts": rows, "missing": missing})
+        return
+    if rows:
+        table(rows)
+    for name, why in missing.items():
+        print(f"{name}: not answered: {why}")
+
+
+@app.command()
 def check(
     run: OneRun,
     repair: Annotated[
@@ -204,18 +234,26 @@ def merge(
 
 def _answered(run: Run) -> Run:
     """The run with its questions answered."""
+    return _written(run, _concluded(run))
+
+
+def _concluded(run: Run) -> Answers:
     from pydantic import ValidationError
 
     from undertow.errors import BadInput
-    from undertow.store import create_run, open_run
     from undertow.studies.answered.conclude import conclude
 
     try:
-        answers = conclude(run)
+        return conclude(run)
     except ValidationError:
         raise BadInput(
             f"'{run.path}' is whole, but its spec is not one that this undertow can answer"
         ) from None
+
+
+def _written(run: Run, answers: Answers) -> Run:
+    from undertow.store import create_run, open_run
+
     with create_run(run.path, run.spec, {}) as writer:
         writer.answers(answers)
     return open_run(run.path)

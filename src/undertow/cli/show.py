@@ -76,10 +76,12 @@ if TYPE_CHECKING:
 
 
 def tell_absent(run: Run) -> None:
-    """Say on standard error which plugins a run was made with that are not here."""
+    """Say on standard error which plugins are not here, and whether answers are of older rules."""
     if run.absent:
         told = f"{', '.join(run.absent)}; read as stored"
         print(f"undertow: made with what is not loaded here: {told}", file=sys.stderr)
+    if run.answers is not None and run.answers.outdated:
+        print(f"undertow: {run.answers.outdated}", file=sys.stderr)
 
 
 def finish(run: Run) -> None:

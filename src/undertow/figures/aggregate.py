@@ -15,8 +15,11 @@ from undertow.figures.wording import (
     DEPTH,
     FULL,
     benign_first,
+    controls_told,
     count,
     curve_name,
+    deciding,
+    is_control,
     profile_axis,
 )
 from undertow.store import BENIGN, Curve, Run, split_key
@@ -58,7 +61,7 @@ def curve_series(
 def build(
     curves: Mapping[str, Mapping[str, Curve]], *, model: str, profiles: Sequence[str] = PROFILES
 ) -> FigureData:
-    """One panel a profile; noise is dashed, with hollow markers, in its attack's colour.
+    """One panel a profile; controls are dashed, with hollow markers, in their attack's colour.
 
     Args:
         curves: ``curves[key][profile]``; keys as :func:`undertow.store.curve_key` makes them.
@@ -71,15 +74,14 @@ def build(
     for column, profile in enumerate(profiles):
         series: list[Series] = []
         for key in keys:
-            noise = split_key(key)[0].startswith("noise")
             if profile in curves[key]:
                 series += curve_series(
                     curves[key][profile],
                     label=curve_name(key),
                     color=color[key],
                     marker=marker[key],
-                    line="dashed" if noise else "solid",
-                    hollow=noise,
+                    line="dashed" if is_control(key) else "solid",
+                    hollow=is_control(key),
                 )
         panels.append(
             Panel(
@@ -91,19 +93,13 @@ def build(
             )
         )
     n = max((c.n or 0 for by in curves.values() for c in by.values()), default=0)
-    dashed = any(split_key(k)[0].startswith("noise") for k in keys)
-    tail = (
-        " Dashed: random noise with the same L2 norm as the attack, input by input."
-        if dashed
-        else ""
-    )
     return FigureData(
         name="aggregate",
         title=f"Aggregated information profiles in {model}",
         caption=(
             f"Mean profiles over depth, net of the mismatch null; {count(n)} a curve at most; "
             f"band: {INTERVAL}; "
-            f"markers: means at the taps.{tail}"
+            f"markers: means at the taps.{controls_told(keys)}"
         ),
         n=n,
         interval=INTERVAL,
@@ -112,8 +108,8 @@ def build(
 
 
 def _plain(keys: Mapping[str, Any]) -> list[str]:
-    """Keys of whole cells aimed at the inferring model."""
-    return [k for k in keys if split_key(k)[1] is None and split_key(k)[2] is None]
+    """Keys of whole cells aimed at the inferring model, with the control that decides."""
+    return deciding(k for k in keys if split_key(k)[1] is None and split_key(k)[2] is None)
 
 
 def _draw(run: Run, model: str, *, attacks: Sequence[str] | None = None) -> FigureData | None:

@@ -1,4 +1,4 @@
-"""Each attack beside its noise control: effect size at every tap, with intervals."""
+"""Each attack beside the control that decides: effect size at every tap, with intervals."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from undertow.figures.wording import (
     FULL,
     ZERO,
     benign_first,
+    controls_told,
     count,
     curve_name,
+    deciding,
+    is_control,
     tap_marks,
 )
 from undertow.store import Effect, Run, split_key
@@ -32,7 +35,6 @@ def _array(values: Sequence[float | None]) -> np.ndarray:
 
 
 def _series(effect: Effect, key: str, color: str, marker: Any) -> Series:
-    noise = split_key(key)[0].startswith("noise")
     depth = _array(effect.depth)
     p = _array(effect.p_adjusted) if effect.p_adjusted else np.full(len(depth), np.nan)
     words = tap_marks(effect.tap, depth)
@@ -44,8 +46,8 @@ def _series(effect: Effect, key: str, color: str, marker: Any) -> Series:
         label=curve_name(key),
         color=color,
         marker=marker,
-        hollow=noise,
-        line="dashed" if noise else "solid",
+        hollow=is_control(key),
+        line="dashed" if is_control(key) else "solid",
         bars=True,
         hover=tuple(
             w + (f", adjusted p {v:.2g}" if np.isfinite(v) else "")
@@ -84,13 +86,12 @@ def build(
     n = max((e.n or 0 for by in effects.values() for e in by.values()), default=0)
     return FigureData(
         name="control",
-        title=f"Attack or just noise? Effects in {model}",
+        title=f"The attack, or any such change? Effects in {model}",
         caption=(
             "Paired effect size d_z (mean change over its standard deviation) at each tap against "
             "the same inputs "
-            f"left benign; {count(n)} at most; bars: {INTERVAL}. Dashed, hollow: noise with that "
-            "attack's L2 norm. "
-            "A shift that noise shows too is not the attack's."
+            f"left benign; {count(n)} at most; bars: {INTERVAL}.{controls_told(keys)} A shift that "
+            "a control shows too is not the attack's."
         ),
         n=n,
         interval=INTERVAL,
@@ -103,7 +104,7 @@ def _draw(run: Run, model: str, *, attacks: Sequence[str] | None = None) -> Figu
     found = run.answers.effects.get(model) if run.answers else None
     if not found:
         return None
-    keys = [k for k in found if _own(k)] if attacks is None else attacks
+    keys = deciding(filter(_own, found)) if attacks is None else attacks
     return build({k: found[k] for k in keys if k in found}, model=model)
 
 

@@ -11,7 +11,7 @@ from typing import Final, cast, get_args
 
 from undertow.figures.data import Marker
 from undertow.registry import Look, registry
-from undertow.store import BENIGN, split_key
+from undertow.store import BENIGN, split_control, split_key
 
 __all__ = [
     "DARK",
@@ -114,9 +114,7 @@ _MARKERS: Final[tuple[Marker, ...]] = tuple(m for m in get_args(Marker) if m)
 
 def _base(key: str) -> str:
     """The attack a key is about: that of ``noise:igsm`` and ``igsm@other[failed]`` is ``igsm``."""
-    attack = split_key(key)[0]
-    kind, _, of = attack.partition(":")
-    return of if kind == "noise" and of else attack
+    return split_control(split_key(key)[0])[1]
 
 
 def paints(keys: Iterable[str]) -> dict[str, str]:

@@ -11,8 +11,18 @@ import numpy as np
 from undertow.figures.data import Axis, FigureData, Panel, Series
 from undertow.figures.from_run import by_attack, of_model
 from undertow.figures.palette import markers, paints
-from undertow.figures.wording import ZERO, benign_first, count, curve_name, nothing, tap_marks
-from undertow.store import Cell, Run, split_key
+from undertow.figures.wording import (
+    ZERO,
+    benign_first,
+    controls_told,
+    count,
+    curve_name,
+    deciding,
+    is_control,
+    nothing,
+    tap_marks,
+)
+from undertow.store import Cell, Run
 
 __all__ = ["FIGURE", "build"]
 
@@ -32,7 +42,6 @@ def _reach(values: np.ndarray) -> np.ndarray:
 
 def _curve(key: str, iip: np.ndarray, oip: np.ndarray, hover: tuple[str, ...]) -> Series:
     y, reach = np.nanmean(oip, axis=0), _reach(oip)
-    noise = split_key(key)[0].startswith("noise")
     return Series(
         x=np.nanmean(iip, axis=0),
         y=y,
@@ -41,8 +50,8 @@ def _curve(key: str, iip: np.ndarray, oip: np.ndarray, hover: tuple[str, ...]) -
         bars=True,
         label=curve_name(key),
         hover=hover,
-        line="dashed" if noise else "solid",
-        hollow=noise,
+        line="dashed" if is_control(key) else "solid",
+        hollow=is_control(key),
     )
 
 
@@ -86,7 +95,7 @@ def build(
         caption=(
             f"Mean net IIP against mean net OIP from tap to tap ({kept[0]} to {kept[-1]}; with "
             "depth the curve runs from high IIP "
-            f"to low); {count(n)} a curve at most; bars: {INTERVAL} of OIP."
+            f"to low); {count(n)} a curve at most; bars: {INTERVAL} of OIP.{controls_told(keys)}"
         ),
         n=n,
         interval=INTERVAL,
@@ -114,6 +123,8 @@ def _draw(run: Run, model: str, *, attacks: Sequence[str] | None = None) -> Figu
         )
 
     found, taps, depth = by_attack(run, model, "profiles", take)
+    if attacks is None:
+        found = {key: found[key] for key in deciding(found)}
     return build(found, taps=taps, depth=depth, model=model) if found else None
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 from undertow.errors import BadInput
 from undertow.figures.data import Axis, FigureData, Mark, Panel, Series
 from undertow.figures.palette import FAINT, markers, paints
-from undertow.figures.wording import DEPTH, benign_first, count, curve_name, tap_marks
+from undertow.figures.wording import DEPTH, benign_first, count, curve_name, is_control, tap_marks
 
 __all__ = ["population_plane"]
 
@@ -83,7 +83,7 @@ def _line(
     return Series(
         x=depth, y=np.asarray(middle), low=low, high=high, label=curve_name(key), group=key,
         color=paints(keys)[key], marker=markers(keys)[key], hover=hover, legend=False,
-        line="dashed" if key.startswith("noise") else "solid", hollow=key.startswith("noise"),
+        line="dashed" if is_control(key) else "solid", hollow=is_control(key),
     )  # fmt: skip
 
 

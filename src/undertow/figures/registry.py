@@ -14,7 +14,7 @@ _LINES: Final = {
     "trajectory": "Figure 1: IPs of every iterate over depth, and how far they are from benign",
     "aggregate": "Figure 2: IPs of benign inputs and of each attack over depth, with bands",
     "solid_dashed": "Figures 3 and 4: inputs aimed at the inferring model and at others",
-    "control": "effect of each attack at each tap beside that of noise of the same norm",
+    "control": "effect of each attack at each tap beside that of the control that decides",
     "plane": "the input-output curve: IIP against OIP from tap to tap",
     "streams": "bits about each class over depth, and the takeover",
     "takeover": "where the adversarial class takes over, for each attack",

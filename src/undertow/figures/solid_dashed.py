@@ -9,7 +9,15 @@ from undertow.axes import PROFILES
 from undertow.figures.aggregate import INTERVAL, curve_series
 from undertow.figures.data import Figure, FigureData, Line, Marker, Panel, Series
 from undertow.figures.palette import INK, PALETTE
-from undertow.figures.wording import DEPTH, attack_name, count, nothing, profile_axis
+from undertow.figures.wording import (
+    DEPTH,
+    attack_name,
+    count,
+    deciding,
+    is_control,
+    nothing,
+    profile_axis,
+)
 from undertow.store import BENIGN, Curve, Run, split_key
 
 __all__ = ["FIGURE", "build"]
@@ -136,9 +144,7 @@ def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
         for subsets in (False, True)
     }
     # An attack with its split, then the next; controls come last.
-    order = sorted(
-        dict.fromkeys([*crossed[False], *crossed[True]]), key=lambda a: a.startswith("noise:")
-    )
+    order = sorted(deciding(dict.fromkeys([*crossed[False], *crossed[True]])), key=is_control)
     return tuple(
         {"attack": attack, **({"subsets": True} if subsets else {})}
         for attack in order

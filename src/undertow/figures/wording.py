@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -10,15 +11,19 @@ from undertow.axes import PROFILES, UNITS
 from undertow.errors import BadInput
 from undertow.figures.data import Axis, Mark
 from undertow.prose import attack_name
-from undertow.store import BENIGN, split_key
+from undertow.store import BENIGN, CONTROLS, curve_key, split_control, split_key
 
 __all__ = [
     "DEPTH",
     "FULL",
     "ZERO",
     "attack_name",
+    "benign_first",
+    "controls_told",
     "count",
     "curve_name",
+    "deciding",
+    "is_control",
     "nothing",
     "profile_axis",
     "tap_marks",
@@ -65,13 +70,45 @@ def tap_marks(taps: tuple[str, ...], depth: np.ndarray) -> tuple[str, ...]:
 
 def benign_first(keys: list[str]) -> list[str]:
     """Benign before all others, controls after the attack that they belong to."""
+    bases = [split_control(split_key(k)[0])[1] for k in keys]
 
-    def place(key: str) -> tuple[int, int]:
-        attack = split_key(key)[0]
-        bases = [split_key(k)[0].removeprefix("noise:") for k in keys]
-        return (0 if attack == BENIGN else 1, bases.index(attack.removeprefix("noise:")))
+    def place(key: str) -> tuple[bool, int, int]:
+        kind, of = split_control(split_key(key)[0])
+        return of != BENIGN, bases.index(of), CONTROLS.index(kind) if kind else -1
 
-    return sorted(keys, key=lambda k: (*place(k), split_key(k)[0].startswith("noise:")))
+    return sorted(keys, key=place)
+
+
+def is_control(key: str) -> bool:
+    """Whether a curve's inputs are a control of an attack."""
+    return split_control(split_key(key)[0])[0] is not None
+
+
+def deciding(keys: Iterable[str]) -> list[str]:
+    """Of each attack's controls only the one that decides: its transplant, where there is one."""
+    keys = list(keys)
+    found = []
+    for key in keys:
+        attack, *rest = split_key(key)
+        kind, of = split_control(attack)
+        better = CONTROLS[CONTROLS.index(kind) + 1 :] if kind else ()
+        if not any(curve_key(f"{other}:{of}", *rest) in keys for other in better):
+            found.append(key)
+    return found
+
+
+CONTROL_WORDS: Final = {
+    "noise": "random signs with the attack's L2 norm",
+    "spectrum": "its own perturbation with other phases, of its norm and power spectrum",
+    "transplant": "the perturbation that the attack made for another input, at the same L2 norm",
+}
+
+
+def controls_told(keys: Iterable[str]) -> str:
+    """What the dashed curves are, for a caption; empty where there are none."""
+    kinds = dict.fromkeys(split_control(split_key(k)[0])[0] for k in keys)
+    told = [f"{kind}, {CONTROL_WORDS[kind]}" for kind in kinds if kind]
+    return " Dashed, hollow: " + "; ".join(told) + "." if told else ""
 
 
 assert set(FULL) == set(PROFILES)

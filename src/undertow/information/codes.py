@@ -7,9 +7,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from undertow.errors import BadInput
-from undertow.information.backend.anywhere import ranks
+from undertow.information.backend.anywhere import entropies, ranks
 
-__all__ = ["average_ranks", "rows_of", "unfit"]
+__all__ = ["average_ranks", "entropies", "rows_of", "unfit"]
 
 
 def rows_of(

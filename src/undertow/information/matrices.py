@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from undertow.errors import BadInput
@@ -15,7 +15,10 @@ from undertow.information.grids import Grid, coarser, pooled
 from undertow.information.nulls import Null, mismatch
 from undertow.types import Draws, Estimator
 
-__all__ = ["Coded", "Matrices", "References", "evidence", "source", "target"]
+__all__ = ["Chosen", "Coded", "Matrices", "References", "chance", "evidence", "source", "target"]
+
+Chosen: TypeAlias = Int64[Tensor, "sample repeat"] | None
+"""Numbers of the references of each sample; the same ones for S and for T."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,13 +29,16 @@ class Matrices:
         raw: the estimate.
         null: its mean over the null's replacements.
         null_std: its standard deviation over them (of the population, 0 for a single one).
+        each: the estimate against each replacement, averaged over channels or classes; ``None``
+            stands for a single replacement, of which ``null`` is all that is known.
 
-    All have shape (sample, channel, map) for S and (sample, map, class) for T.
+    The first three have shape (sample, channel, map) for S and (sample, map, class) for T.
     """
 
     raw: Float[Tensor, "sample left right"]
     null: Float[Tensor, "sample left right"]
     null_std: Float[Tensor, "sample left right"]
+    each: Float[Tensor, "sample map repeat"] | None = None
 
     @property
     def net(self) -> Float[Tensor, "sample left right"]:
@@ -52,7 +58,7 @@ class Coded:
 
     def __init__(self, values: Float[Tensor, "sample part row col"]) -> None:
         self.values = backend_of(values).plain(values)
-        self._codes: dict[tuple[Estimator, Grid], Any] = {}
+        self._codes: dict[tuple[Any, ...], Any] = {}
 
     @property
     def grid(self) -> Grid:
@@ -68,6 +74,27 @@ class Coded:
         key = (estimator, grid)
         if key not in self._codes:
             self._codes[key] = estimator.encode(self.on(grid).flatten(2))
+        return self._codes[key]
+
+    def replaced(self, estimator: Estimator, grid: Grid, null: Null, *given: Any) -> Any:
+        """Codes of what a null puts in their place, (sample, repeat times part); made once.
+
+        ``given``: references and draws, the same whenever it is asked for the same null.
+        """
+        key = (estimator, grid, null)
+        if key not in self._codes:
+            made = null(self.on(grid), *given)
+            self._codes[key] = estimator.encode(made.flatten(1, 2).flatten(2))
+        return self._codes[key]
+
+    def drawn(self, estimator: Estimator, grid: Grid, pool: Coded, chosen: Tensor) -> Any:
+        """Codes of their references, other ones for each sample: (sample, repeat times part)."""
+        key = (estimator, grid, "drawn")
+        if key not in self._codes:
+            parts = pool.values.shape[1]
+            reference = chosen.repeat_interleave(parts, dim=1)
+            part = torch.arange(parts, device=chosen.device).repeat(chosen.shape[1])
+            self._codes[key] = pool.codes(estimator, grid)[reference, part.expand_as(reference)]
         return self._codes[key]
 
 
@@ -95,6 +122,7 @@ def source(
     *,
     null: Null = mismatch,
     draws: Draws | None = None,
+    chosen: Chosen = None,
 ) -> Matrices:
     """Source MI, S[i, j] = I(X_i ; t_j) over the positions of the tap's grid.
 
@@ -107,6 +135,7 @@ def source(
         references: other, benign inputs (a :class:`References` is encoded only once).
         null: how counterparts are replaced; see :data:`undertow.information.NULLS`.
         draws: random numbers of the samples, for ``shift`` and ``shuffle``.
+        chosen: which references each sample is held against; all of them where not said.
 
     Returns:
         Matrices of shape (sample, channel, map).
@@ -114,8 +143,8 @@ def source(
     Raises:
         BadInput: if the tap has a single position, or values are not finite.
     """
-    found = _between(estimator, maps, inputs, references, null, draws)
-    return Matrices(found.raw.mT, found.null.mT, found.null_std.mT)
+    found = _between(estimator, maps, inputs, references, null, draws, chosen)
+    return Matrices(found.raw.mT, found.null.mT, found.null_std.mT, found.each)
 
 
 def target(
@@ -126,6 +155,7 @@ def target(
     *,
     null: Null = mismatch,
     draws: Draws | None = None,
+    chosen: Chosen = None,
 ) -> Matrices:
     """Target MI, T[j, m] = I(t_j ; E_m) on the coarser of the two grids.
 
@@ -136,6 +166,7 @@ def target(
         reference_evidence: those of the reference inputs.
         null: how counterparts are replaced; see :data:`undertow.information.NULLS`.
         draws: random numbers of the samples, for ``shift`` and ``shuffle``.
+        chosen: which references each sample is held against; all of them where not said.
 
     Returns:
         Matrices of shape (sample, map, class).
@@ -143,7 +174,7 @@ def target(
     Raises:
         BadInput: if a grid has a single position, or values are not finite.
     """
-    return _between(estimator, maps, evidence, reference_evidence, null, draws)
+    return _between(estimator, maps, evidence, reference_evidence, null, draws, chosen)
 
 
 def _between(
@@ -153,14 +184,28 @@ def _between(
     references: Tensor | References | None,
     null: Null,
     draws: Draws | None,
+    chosen: Chosen,
 ) -> Matrices:
     """Bits between maps and their counterparts on the grid they share, (sample, map, part)."""
     coded, counterpart = _coded(maps), _coded(others)
     grid = _common(counterpart, coded)
-    unrelated = _unrelated(estimator, counterpart, references, grid, null, draws)
     codes = coded.codes(estimator, grid)
     raw = estimator.pairwise(codes, counterpart.codes(estimator, grid))
+    if null is mismatch and chosen is not None and isinstance(references, References):
+        drawn = counterpart.drawn(estimator, grid, references, chosen)
+        return _matrices(raw, estimator.pairwise(codes, drawn))
+    unrelated = _unrelated(estimator, counterpart, references, grid, null, draws)
     return _matrices(raw, estimator.pairwise(codes, unrelated))
+
+
+def chance(
+    estimator: Estimator, maps: Coded, others: Coded, null: Null, draws: Draws
+) -> Float[Tensor, " sample"]:
+    """Mean bits over all maps, parts and replacements under a null that needs no references."""
+    grid = _common(others, maps)
+    replaced = others.replaced(estimator, grid, null, None, draws)
+    found = estimator.pairwise(maps.codes(estimator, grid), replaced)
+    return found.mean(dim=(1, 2), dtype=torch.float64)
 
 
 def _coded(maps: Tensor | Coded) -> Coded:
@@ -202,8 +247,7 @@ def _unrelated(
     if null is mismatch and references is not None and len(references.values) > 0:
         return references.stacked(estimator, grid)
     given = None if references is None else references.on(grid)
-    made = null(counterpart.on(grid), given, draws)
-    return estimator.encode(made.flatten(1, 2).flatten(2))
+    return counterpart.replaced(estimator, grid, null, given, draws)
 
 
 def _matrices(
@@ -213,7 +257,8 @@ def _matrices(
     parts = raw.shape[2]
     repeats = replaced.reshape(-1, replaced.shape[2] // parts, parts)
     null, null_std = backend_of(repeats).moments(repeats)
-    return Matrices(raw, null.reshape(raw.shape), null_std.reshape(raw.shape))
+    each = repeats.mean(dim=2).reshape(*raw.shape[:2], -1)
+    return Matrices(raw, null.reshape(raw.shape), null_std.reshape(raw.shape), each)
 
 
 def evidence(

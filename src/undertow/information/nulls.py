@@ -60,10 +60,11 @@ def shift(
     counterpart: Counterpart,
     references: Float[Tensor, "reference part row col"] | None,
     draws: Draws | None,
+    repeats: int | None = None,
 ) -> Unrelated:
     """The sample's own counterpart, moved around the torus by random offsets, never by (0, 0)."""
     rows, cols = counterpart.shape[-2:]
-    repeats = _repeats(references)
+    repeats = _repeats(references) if repeats is None else repeats
     uniform = _drawn(draws, counterpart, "shift").uniform((repeats,))
     # Offset 0 is the identity; positions in row-major order name all others.
     offset = 1 + (uniform.double() * (rows * cols - 1)).long().clamp(max=rows * cols - 2)

@@ -15,8 +15,8 @@ from undertow.errors import UnknownName
 from undertow.information.matrices import Matrices
 
 __all__ = [
-    "Coupling", "Part", "Reduction", "all_three", "benign_spread", "differences", "drift", "flow",
-    "iip", "input_output_curve", "ioc", "oip", "overall_difference", "turn",
+    "Coupling", "Part", "Reduction", "all_profiles", "benign_spread", "differences", "drift",
+    "flow", "iip", "input_output_curve", "ioc", "oip", "overall_difference", "turn",
 ]  # fmt: skip
 
 Part: TypeAlias = Literal["net", "raw", "null"]
@@ -57,32 +57,55 @@ def oip(T: Matrices, *, part: Part = "net", reduction: Reduction = "mean") -> Pe
 def ioc(
     S: Matrices, T: Matrices, *, part: Part = "net", coupling: Coupling = "pearson"
 ) -> PerSample:
-    """Input-output coupling at one tap: the correlation over maps j of s_j and t_j, in [-1, 1].
+    """Input-output coupling at one tap: the correlation over maps j of s_j and t_j.
 
     Do the maps that read the input also feed the output? 0 where s or t is the same for all
-    maps (dead taps, a single map): there is no coupling to speak of.
+    maps (dead taps, a single map): there is no coupling to speak of. Maps that have nothing to do
+    with input and evidence still couple, as far as that input resembles that evidence: the null is
+    the mean correlation with input and evidence both of one other image, over those images. Net is
+    the raw correlation less that.
 
     Args:
         S: source MI, (sample, channel, map).
         T: target MI, (sample, map, class).
-        part: build it from net (default), raw or null bits.
+        part: net (default), raw or null.
         coupling: ``"pearson"``, or ``"spearman"`` (average ranks).
     """
-    return _coupled(_means(S, part, 1), _means(T, part, 2), coupling)
+    _check_part(part)
+    if part == "null":
+        return _chance(S, T, coupling)
+    raw = _coupled(_means(S, "raw", 1), _means(T, "raw", 2), coupling)
+    return raw if part == "raw" else raw - _chance(S, T, coupling)
 
 
-def all_three(
-    S: Matrices, T: Matrices, *, part: Part = "net"
-) -> tuple[PerSample, PerSample, PerSample]:
-    """:func:`iip`, :func:`oip` and :func:`ioc` as they are defined, each sum taken once.
+def all_profiles(S: Matrices, T: Matrices) -> dict[str, Float[Tensor, "sample *class"]]:
+    """:func:`iip`, :func:`oip`, :func:`ioc` and :func:`flow`, net, ``_raw`` and ``_null``.
+
+    As they are defined, each sum taken once: net is the difference of the other two, and OIP the
+    mean of the flow over classes.
 
     Args:
         S: source MI, (sample, channel, map).
         T: target MI, (sample, map, class).
-        part: build them from net (default), raw or null bits.
     """
-    s, t = _means(S, part, 1), _means(T, part, 2)
-    return _reduced(s, "mean"), _reduced(t, "mean"), _coupled(s, t, "pearson")
+    parts: tuple[Part, Part] = ("raw", "null")
+    s = {part: _means(S, part, 1) for part in parts}
+    towards = {part: _means(T, part, 1) for part in parts}
+    coupled: dict[Part, Tensor] = {
+        "raw": _coupled(s["raw"], _means(T, "raw", 2), "pearson"),
+        "null": _chance(S, T, "pearson"),
+    }
+    found: dict[str, Tensor] = {}
+    for name, by_part in (
+        ("iip", {part: s[part].mean(dim=1) for part in parts}),
+        ("oip", {part: towards[part].mean(dim=1) for part in parts}),
+        ("ioc", coupled),
+        ("flow", towards),
+    ):
+        raw, null = by_part["raw"], by_part["null"]
+        for suffix, values in {"": raw - null, "_raw": raw, "_null": null}.items():
+            found[f"{name}{suffix}"] = values.float()
+    return found
 
 
 def flow(T: Matrices, *, part: Part = "net") -> Float[Tensor, "sample class"]:
@@ -134,13 +157,13 @@ def input_output_curve(
 def overall_difference(
     profile: npt.ArrayLike, benign: npt.ArrayLike, benign_std: npt.ArrayLike
 ) -> npt.NDArray[np.float64]:
-    """Euclidean distance of two profiles over taps, each tap in benign standard deviations.
+    """Root mean square over taps of two profiles' difference, in benign standard deviations.
 
-    Give one profile of shape (..., tap) for its own difference, or all of them as
-    (..., profile, tap) with ``benign_std`` of shape (profile, tap): the result then has one
-    difference a profile, and :func:`numpy.linalg.norm` over the last axis is that of all
-    together. A tap that is missing (NaN), or at which benign inputs do not differ at all, has no
-    such unit and is left out.
+    A mean, so that a network is not further away only because it has more taps. Give one profile
+    of shape (..., tap), or all of them as (..., profile, tap) with ``benign_std`` of shape
+    (profile, tap): the result then has one difference a profile. A tap that is missing (NaN), or
+    at which benign inputs do not differ at all, has no such unit and is left out; 0 where none is
+    left.
 
     Args:
         profile: (..., tap).
@@ -150,8 +173,10 @@ def overall_difference(
     unit = np.asarray(benign_std, dtype=np.float64)
     gap = np.asarray(profile, dtype=np.float64) - np.asarray(benign, dtype=np.float64)
     usable = np.isfinite(unit) & (unit > 0)
-    scaled = np.where(usable & np.isfinite(gap), gap / np.where(usable, unit, 1.0), 0.0)
-    return np.asarray(np.sqrt(np.square(scaled).sum(axis=-1)), dtype=np.float64)
+    there = usable & np.isfinite(gap)
+    scaled = np.where(there, gap / np.where(usable, unit, 1.0), 0.0)
+    count = np.maximum(there.sum(axis=-1), 1)
+    return np.asarray(np.sqrt(np.square(scaled).sum(axis=-1) / count), dtype=np.float64)
 
 
 def differences(
@@ -159,7 +184,7 @@ def differences(
     benign: Mapping[str, npt.ArrayLike],
     benign_std: Mapping[str, npt.ArrayLike],
 ) -> tuple[dict[str, npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
-    """:func:`overall_difference` of each profile by name, and that of all together.
+    """:func:`overall_difference` of each profile by name, and the root mean square of those.
 
     Args:
         profiles: by name, (..., tap) each.
@@ -167,7 +192,8 @@ def differences(
         benign_std: as :func:`benign_spread` gives it.
     """
     parts = {p: overall_difference(profiles[p], benign[p], benign_std[p]) for p in profiles}
-    return parts, np.linalg.norm(np.stack(list(parts.values())), axis=0)
+    together = np.sqrt(np.square(np.stack(list(parts.values()))).mean(axis=0))
+    return parts, np.asarray(together, dtype=np.float64)
 
 
 def benign_spread(benign: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
@@ -181,10 +207,22 @@ def benign_spread(benign: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[
 
 def _means(matrices: Matrices, part: str, axis: int) -> Float[Tensor, "sample map"]:
     """Means of one of the three matrices in double precision: sums over maps then hardly round."""
-    if part not in get_args(Part):
-        raise UnknownName("part", part, get_args(Part))
+    _check_part(part)
     chosen: Tensor = getattr(matrices, part)
     return chosen.mean(dim=axis, dtype=torch.float64)
+
+
+def _check_part(part: str) -> None:
+    if part not in get_args(Part):
+        raise UnknownName("part", part, get_args(Part))
+
+
+def _chance(S: Matrices, T: Matrices, coupling: str) -> PerSample:
+    """Mean coupling with input and evidence both from the same replacement."""
+    if S.each is None or T.each is None or S.each.shape != T.each.shape:
+        return _coupled(_means(S, "null", 1), _means(T, "null", 2), coupling)
+    s, t = (each.mT.flatten(0, 1).double() for each in (S.each, T.each))
+    return _coupled(s, t, coupling).reshape(len(S.raw), -1).mean(dim=1)
 
 
 def _reduced(values: Float[Tensor, "sample map"], reduction: str) -> PerSample:

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from undertow.data import ImageSet
 from undertow.errors import BadInput
-from undertow.measuring.meter import Measured, Meter, TapMatrices
+from undertow.measuring.meter import Measured, Meter, TapMatrices, by_row
 from undertow.models.devices import even_parts
 from undertow.progress import Progress
-from undertow.seeds import derive
 from undertow.types import Draws, Images
 
 __all__ = ["BATCH", "Blocks"]
@@ -30,7 +29,7 @@ class Blocks:
     Args:
         meter: measures a batch.
         x: images, or a set of images that hands them out batch by batch.
-        draws: random numbers of all rows, for the nulls that need them.
+        draws: random numbers of all rows; by their number where not given.
         batch: rows measured at once.
         keep: rows whose matrices are kept, ascending.
         also: meters beside the first one, which give more profiles from the same forward pass.
@@ -52,10 +51,7 @@ class Blocks:
         if batch < 1:
             raise BadInput(f"batch_size is at least 1, got {batch}")
         self.meter, self.x, self.batch, self.keep = meter, x, batch, keep
-        self.draws, self.also = draws, also or {}
-        if draws is None and "draws" in meter.null_needs:
-            seeds = [derive(0, "measure", row) for row in range(len(x))]
-            self.draws = Draws(torch.tensor(seeds, dtype=torch.int64))
+        self.draws, self.also = by_row(0, len(x)) if draws is None else draws, also or {}
 
     def run(self, progress: Progress) -> Measured:
         """Everything that was found, row by row; profiles of others end in ``@NAME``."""
@@ -70,9 +66,7 @@ class Blocks:
         return total
 
     def _one(self, start: int, stop: int) -> Measured:
-        draws = self.draws
-        if draws is not None:
-            draws = draws[torch.arange(start, stop)]
+        draws = self.draws[torch.arange(start, stop)]
         rows = [row - start for row in self.keep if start <= row < stop]
         x = self.x[start:stop]
         seen = self.meter.see(x if isinstance(x, Tensor) else x[0])

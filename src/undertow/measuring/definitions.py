@@ -24,22 +24,26 @@ DEFINITIONS: Final = {
     "net": "raw minus null; never clipped at zero",
     "iip": "mean over maps j of s_j, s_j = mean over channels i of S_net[i,j]",
     "oip": "mean over maps j of t_j, t_j = mean over classes m of T_net[j,m]",
+    "oip_shift": "oip_raw less its mean under the shift null: the input's own evidence moved "
+    "around the torus, 4 times",
     "flow": "F[m] = mean over maps j of T_net[j,m]; its mean over classes is oip",
     "drift": "F[rival] - F[true class]; the rival of an adversarial input is the class it is "
     "given, of an input alone the runner-up of its logits",
     "turn": "first tap from which drift is positive for good",
-    "ioc": "Pearson correlation over maps j of s_j and t_j",
+    "ioc": "Pearson correlation over maps j of s_j and t_j (raw), less the mean over references r "
+    "of that of S[X^(r); t_j] and T[t_j; E^(r)], both from the same r",
     "class_information": "log2 q(m | t(x)) - log2 p(m), q a linear reader of the tap's maps pooled "
     "to 2 x 2, calibrated, mixed with the prior at weight 0.001",
     "takeover": "first tap from which the rival class holds more bits than the true class for good",
-    "difference": "Euclidean distance over taps and profiles from the benign iterate, each in "
-    "benign standard deviations",
+    "difference": "root mean square over taps and profiles of the difference from the benign "
+    "iterate, each in benign standard deviations",
 }
 
 _WORDS: Final = {
     "iip": ("bit", "input information profile"),
     "oip": ("bit", "output information profile"),
     "ioc": ("correlation", "input-output coupling"),
+    "oip_shift": ("bit", "output information profile, net of the shift null"),
     "flow": ("bit", "flow towards each class"),
     "drift": ("bit", "drift from the true class towards the rival"),
     "turn": ("tap", "tap at which the flow turns; -1 where none"),
@@ -78,7 +82,7 @@ def describe(dataset: xr.Dataset) -> xr.Dataset:
         if known is None:
             continue
         unit, words = known
-        if base in ("iip", "oip", "ioc", "flow", "drift", "S", "T"):
+        if str(name) != "oip_shift" and base in ("iip", "oip", "ioc", "flow", "drift", "S", "T"):
             words += f", {_PARTS[part or 'net']}"
         elif base == "difference" and part:
             words += f", its share in {part.upper()}"

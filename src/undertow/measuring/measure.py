@@ -18,7 +18,7 @@ from undertow.information.readers import Readers
 from undertow.measuring.blocks import BATCH, Blocks
 from undertow.measuring.definitions import attributes, describe
 from undertow.measuring.labels import labelled, with_classes, with_difference
-from undertow.measuring.meter import Meter
+from undertow.measuring.meter import Meter, Pool, by_row
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 from undertow.taps import choose
@@ -26,8 +26,8 @@ from undertow.types import Draws, Estimator, Images, Tap, Trajectory
 
 __all__ = ["measure", "measure_with"]
 
-REFERENCES = 8
-"""References of the mismatch null where none are given."""
+POOL = 64
+"""Inputs of which each draws its references, where none are given."""
 
 
 def measure(
@@ -58,10 +58,11 @@ def measure(
         taps: patterns for :func:`undertow.taps.choose`, taps, or ``None`` for every block.
         estimator: a name in the estimator registry, or an estimator.
         null: ``"mismatch"``, ``"shift"``, ``"shuffle"`` or one of yours, ``"mine.py:null"``.
-        references: benign training inputs of the mismatch null (8 is usual); where they are not
-            given, 8 of the data set that a shipped model was trained on.
+        references: benign training inputs of the mismatch null, of which each input draws 8 of its
+            own; where they are not given, 64 of the data set that a shipped model was trained on.
         readers: class readers of these taps (:func:`undertow.measuring.readers_cache.readers_for`).
-        draws: random numbers of ``"shift"`` and ``"shuffle"``; by default fixed by the row number.
+        draws: random numbers of the nulls; by default fixed by the number of the row, along a
+            trajectory by that of its sample.
         benign_std: standard deviation of ``iip``, ``oip``, ``ioc`` over benign inputs, (tap,) each;
             with a trajectory this gives ``difference``.
         batch_size: inputs measured at once.
@@ -94,17 +95,16 @@ def measure(
     """
     x = _example(inputs)
     chosen = _taps(model, x, taps)
+    pool: Images | Pool | None = references
     if references is None and "references" in NULLS.entry(null).needs:
-        references = _own_references(model, x)
+        pool = _own_pool(model, x, chosen)
     if references is not None:
         _check_images(references, "references")
         if references.shape[1:] != x.shape[1:]:
             raise BadInput(
                 f"references are {tuple(references.shape[1:])}, inputs {tuple(x.shape[1:])}"
             )
-    meter = Meter(
-        model, chosen, estimator=estimator, null=null, references=references, readers=readers
-    )
+    meter = Meter(model, chosen, estimator=estimator, null=null, references=pool, readers=readers)
     return measure_with(
         meter, inputs, y, draws=draws, benign_std=benign_std, batch_size=batch_size,
         keep_matrices=keep_matrices, progress=progress,
@@ -130,6 +130,8 @@ def measure_with(
     """
     _example(inputs)
     trajectory = inputs if isinstance(inputs, Trajectory) else None
+    if trajectory is not None and draws is None:  # an input's iterates share its references
+        draws = by_row(0, len(trajectory.label))[trajectory.sample.cpu()]
     x = inputs.images if isinstance(inputs, Trajectory) else inputs
     if isinstance(inputs, ImageSet) and y is None:
         y = inputs.labels
@@ -205,10 +207,16 @@ def _remembered(model: nn.Module, key: Any, find: Callable[[], Any]) -> Any:
     return known[1][key]
 
 
-def _own_references(model: nn.Module, x: Images) -> References | None:
-    """Eight training inputs of the data set whose shipped weights these are, if they are."""
+def _own_pool(model: nn.Module, x: Images, taps: Sequence[Tap]) -> Pool | None:
+    """Training inputs of the data set whose shipped weights these are, if they are."""
     found: Tensor | None = _remembered(model, "references", lambda: _found_references(model))
-    return None if found is None else found.to(x.device)
+    if found is None or found.shape[1:] != x.shape[1:]:
+        return None
+    last = tuple(tap.name for tap in taps if tap.spatial)[-1:]
+    pool: Pool = _remembered(
+        model, ("pool", last, x.device), lambda: Pool(model, taps, found.to(x.device))
+    )
+    return pool
 
 
 def _found_references(model: nn.Module) -> References | None:
@@ -223,9 +231,7 @@ def _found_references(model: nn.Module) -> References | None:
     if data is None:
         return None
     train = load_data(data, "fit")
-    rows = np.random.default_rng(derive(0, "references")).choice(
-        len(train), REFERENCES, replace=False
-    )
+    rows = np.random.default_rng(derive(0, "references")).choice(len(train), POOL, replace=False)
     return train[np.sort(rows)][0]
 
 

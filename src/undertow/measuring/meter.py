@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import partial
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
@@ -14,20 +15,35 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from undertow import taps as reading
-from undertow.axes import PROFILES
 from undertow.errors import BadInput
 from undertow.information import ESTIMATORS, NULLS
-from undertow.information.grids import coarser
-from undertow.information.matrices import Coded, Matrices, References, evidence, source, target
-from undertow.information.profiles import all_three, flow
+from undertow.information.grids import coarser, exact
+from undertow.information.matrices import (
+    Chosen,
+    Coded,
+    Matrices,
+    References,
+    chance,
+    evidence,
+    source,
+    target,
+)
+from undertow.information.nulls import mismatch, shift
+from undertow.information.profiles import all_profiles, oip
 from undertow.information.readers import Readers, class_information
+from undertow.seeds import derive
 from undertow.taps.read import Reading
 from undertow.types import Draws, Estimator, Images, Tap
 
-__all__ = ["PARTS", "Forwarded", "Measured", "Meter", "TapMatrices"]
+__all__ = ["PARTS", "REFERENCES", "Forwarded", "Measured", "Meter", "Pool", "TapMatrices", "by_row"]
 
 PARTS = {"": "net", "_raw": "raw", "_null": "null"}
 """Suffix of a profile's name to the part of the matrices that it is built from."""
+
+REFERENCES: Final = 8
+"""References that an input is held against, of those that there are."""
+_SHIFT: Final = partial(shift, repeats=4)
+"""The other null that a claim on OIP must hold under."""
 
 LEAST = 3
 """Positions below which there is no mutual information over positions."""
@@ -50,7 +66,8 @@ class Measured:
     Args:
         logits: (sample, class).
         profiles: iip, oip, ioc, (sample, tap), and flow, (sample, tap, class), with the suffixes
-            of :data:`PARTS`; NaN at taps without spatial extent.
+            of :data:`PARTS`; beside the mismatch null ``oip_shift``, OIP net of the shift null; NaN
+            at taps without spatial extent.
         class_information: (sample, tap, class), or ``None`` without readers.
         kept: tap number to matrices of the rows that were to be kept.
     """
@@ -74,7 +91,7 @@ class Forwarded:
         if not bool(torch.isfinite(reading.logits).all()):
             raise BadInput("the model puts out logits that are NaN or infinite")
         self.logits = reading.logits
-        self.inputs = Coded(x.to(reading.logits.device))
+        self.inputs = Coded(exact(x.to(reading.logits.device)))
         self.evidence = Coded(reading.contracted)
         self.maps = dict(reading.maps)
         self._coded: dict[str, tuple[Coded, Coded]] = {}
@@ -90,6 +107,48 @@ class Forwarded:
         return self._coded[tap.name]
 
 
+class Pool:
+    """Benign inputs, of which each measured input draws its own references; encoded once.
+
+    Args:
+        model: whose evidence maps they carry.
+        taps: where it is read; the last spatial one carries the evidence.
+        images: benign training inputs.
+        batch: how many are read at once.
+    """
+
+    def __init__(
+        self, model: nn.Module, taps: Sequence[Tap], images: Images, batch: int = REFERENCES
+    ) -> None:
+        last = [tap for tap in taps if tap.spatial][-1:]
+        rows = torch.split(images, batch)
+        parts = [reading.read(model, x, last, contract=_evidence) for x in rows]
+        found = [part.contracted for part in parts if part.contracted is not None]
+        maps = torch.cat(found)
+        self.inputs, self.evidence = References(exact(images.to(maps.device))), References(maps)
+
+    def __len__(self) -> int:
+        return len(self.inputs.values)
+
+    def few(self, count: int) -> Pool:
+        """The first of them."""
+        other = copy(self)
+        other.inputs = References(self.inputs.values[:count])
+        other.evidence = References(self.evidence.values[:count])
+        return other
+
+    def drawn(self, draws: Draws, count: int) -> Chosen:
+        """Which of them each input is held against; ``None`` where it is all of them."""
+        if len(self) <= count:
+            return None
+        # Other numbers than those by which evidence is moved around.
+        own, size, device = Draws(draws.seeds ^ 0x5EED), len(self), self.inputs.values.device
+        if size < 64 * count:
+            return own.uniform((size,)).argsort(dim=1)[:, :count].to(device)
+        # Of so many, one is hardly drawn twice; and it does no harm.
+        return (own.uniform((count,)).double() * size).long().clamp(max=size - 1).to(device)
+
+
 class Meter:
     """Measures batches on one model, always in the same way.
 
@@ -100,7 +159,8 @@ class Meter:
         taps: where to read; the last spatial one carries the evidence maps.
         estimator: a name in :data:`undertow.information.ESTIMATORS`, or an estimator.
         null: a name in :data:`undertow.information.NULLS`.
-        references: benign inputs of the same size, where the null needs them.
+        references: benign inputs of the same size, where the null needs them, or a pool of them.
+        count: how many of them each input is held against; its own draw, where there are more.
         readers: class readers of these taps, or ``None`` for no class information.
 
     Raises:
@@ -116,7 +176,8 @@ class Meter:
         *,
         estimator: str | Estimator = "gaussian_copula",
         null: str = "mismatch",
-        references: Images | None = None,
+        references: Images | Pool | None = None,
+        count: int = REFERENCES,
         readers: Readers | None = None,
     ) -> None:
         self.model, self.taps, self.readers = model, tuple(taps), readers
@@ -135,30 +196,29 @@ class Meter:
             )
         if readers is not None and list(readers.by_tap) != [tap.name for tap in self.taps]:
             raise BadInput("the readers were fitted at other taps; fit them for these")
-        self.inputs: References | None = None
-        self.evidence: References | None = None
+        self.pool: Pool | None = None
         self.count = 0
         if references is not None and len(references):
-            self.count = len(references)
-            self._refer(references)
+            self.count = min(count, len(references))
+            pool = references if isinstance(references, Pool) else Pool(model, taps, references)
+            # Other nulls take as many replacements as there are references.
+            self.pool = pool if self.null is mismatch else pool.few(self.count)
         elif "references" in self.null_needs:
             raise BadInput(
                 f"the {self.null_name} null needs references: give benign training inputs (8 is "
                 "usual), or null='shift'"
             )
 
-    def _refer(self, references: Images) -> None:
-        last = [tap for tap in self.taps if tap.spatial][-1]
-        seen = reading.read(self.model, references, [last], contract=_evidence)
-        assert seen.contracted is not None
-        device = seen.contracted.device
-        self.inputs, self.evidence = References(references.to(device)), References(seen.contracted)
-
     def beside(self, estimator: str | Estimator) -> Meter:
         """The same meter with another estimator and no readers; what was read is shared."""
         other = copy(self)
         other.estimator, other.readers = _estimator(estimator), None
         return other
+
+    @property
+    def shifted(self) -> bool:
+        """Whether OIP is measured net of the shift null, too."""
+        return self.null is mismatch
 
     def see(self, x: Images) -> Forwarded:
         """Run the model on a batch; :meth:`found` of this meter and those beside it takes it.
@@ -178,7 +238,7 @@ class Meter:
 
         Args:
             x: inputs in [0, 1].
-            draws: their random numbers; needed by the ``shift`` and ``shuffle`` nulls.
+            draws: their random numbers; by the number of the row where not given.
             keep: rows whose S and T are kept.
         """
         return self.found(self.see(x), draws=draws, keep=keep)
@@ -189,12 +249,16 @@ class Meter:
         """As for the batch itself, from what :meth:`see` saw of it."""
         columns: list[Profiles] = []
         kept: dict[int, TapMatrices] = {}
+        draws = by_row(0, len(seen.logits)) if draws is None else draws
+        chosen = None if self.pool is None else self.pool.drawn(draws, self.count)
         for number, tap in enumerate(self.taps):
             if not tap.spatial:
                 columns.append({})
                 continue
-            both = self._matrices(tap, seen, draws)
-            columns.append(_profiles(both))
+            both = self._matrices(tap, seen, draws, chosen)
+            columns.append(
+                {**all_profiles(both.S, both.T), **self._shifted(tap, seen, draws, both)}
+            )
             if keep:
                 kept[number] = TapMatrices(_rows(both.S, keep), _rows(both.T, keep))
         return Measured(
@@ -204,21 +268,37 @@ class Meter:
             kept=kept,
         )
 
-    def _matrices(self, tap: Tap, seen: Forwarded, draws: Draws | None) -> TapMatrices:
+    def _matrices(self, tap: Tap, seen: Forwarded, draws: Draws, chosen: Chosen) -> TapMatrices:
         fine, shared = seen.on_both_grids(tap)
-        by, null = self.estimator, self.null
+        by, pool = self.estimator, self.pool
+        inputs, others = (None, None) if pool is None else (pool.inputs, pool.evidence)
+        how = {"null": self.null, "draws": draws, "chosen": chosen}
         try:
-            S = source(by, seen.inputs, fine, self.inputs, null=null, draws=draws)
-            T = target(by, shared, seen.evidence, self.evidence, null=null, draws=draws)
+            S = source(by, seen.inputs, fine, inputs, **how)  # type: ignore[arg-type]
+            T = target(by, shared, seen.evidence, others, **how)  # type: ignore[arg-type]
         except BadInput as problem:
             raise BadInput(f"tap '{tap.name}': {problem}") from None
         return TapMatrices(S, T)
+
+    def _shifted(self, tap: Tap, seen: Forwarded, draws: Draws, both: TapMatrices) -> Profiles:
+        """OIP net of the shift null, which keeps the smoothness of the input's own evidence."""
+        if not self.shifted:
+            return {}
+        _, shared = seen.on_both_grids(tap)
+        null = chance(self.estimator, shared, seen.evidence, _SHIFT, draws)
+        return {"oip_shift": oip(both.T, part="raw") - null.float()}
 
     def _classes(self, maps: Mapping[str, Tensor]) -> NDArray[np.float32] | None:
         if self.readers is None:
             return None
         bits: NDArray[np.float32] = class_information(self.readers, maps).cpu().numpy()
         return bits
+
+
+def by_row(start: int, stop: int) -> Draws:
+    """Random numbers of rows that come without, by their number."""
+    seeds = [derive(0, "measure", row) for row in range(start, stop)]
+    return Draws(torch.tensor(seeds, dtype=torch.int64))
 
 
 def _estimator(named: str | Estimator) -> Estimator:
@@ -249,15 +329,6 @@ def _quarters(fine: Coded, shared: Coded) -> bool:
     """Whether averages of the shared grid's quarters are those of the maps' own quarters."""
     halved = all(size % 2 == 0 for size in shared.grid)
     return halved and all(f % s == 0 for f, s in zip(fine.grid, shared.grid, strict=True))
-
-
-def _profiles(both: TapMatrices) -> Profiles:
-    found: Profiles = {}
-    for suffix, part in PARTS.items():
-        three = all_three(both.S, both.T, part=part)  # type: ignore[arg-type]
-        found |= {f"{name}{suffix}": values for name, values in zip(PROFILES, three, strict=True)}
-        found[f"flow{suffix}"] = flow(both.T, part=part)  # type: ignore[arg-type]
-    return found
 
 
 def _joined(columns: Sequence[Profiles], samples: int) -> dict[str, NDArray[np.float32]]:

@@ -63,7 +63,7 @@ def attack_lines(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
             "mean L2 matched to": attack.get("match_l2"),
             "aimed at": _list(attack["models"]) if attack.get("models") else None,
             "read by": _list(attack["read_by"]) if attack.get("read_by") else None,
-            "noise control": say(attack["control"]) if "control" in attack else None,
+            "controls": say(attack["control"]) if "control" in attack else None,
         }
         told = "; ".join(f"{k} {v}" for k, v in known.items() if v is not None)
         lines.append((attack_name(str(attack.get("label") or attack["name"])), told or "as it is"))

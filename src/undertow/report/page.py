@@ -135,6 +135,7 @@ def _content(run: Run, plots: list[Plot], lost: list[str]) -> dict[str, Any]:
         "missing": [*run.missing, *lost],
         "failures": _failures(run),
         "questions": answers.questions if answers else (),
+        "outdated": answers.outdated if answers else "",
         "signs": _SIGNS,
         "plots": plots,
         "kinds": kinds(plots),

@@ -127,7 +127,7 @@ def profile_tables(run: Run) -> tuple[Table, ...]:
 
 _OPEN: Final = {"solid_dashed": 2, "transfer": 2}
 """Figures shown at once, where that is more than one: crossing models, then by transfer; rates of
-the attack, then of its noise."""
+the attack, then of its control."""
 _LINKS: Final = frozenset({"in", "of", "at", "on", "to"})
 
 

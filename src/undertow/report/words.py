@@ -49,9 +49,8 @@ DEFINITIONS: Final = (
     ),
     (
         "Overall difference",
-        "Euclidean distance between two inputs' profiles over all taps, each tap in units of the "
-        "benign "
-        "inputs' standard deviation.",
+        "Root mean square of the difference between two inputs' profiles over all taps, each tap "
+        "in units of the benign inputs' standard deviation.",
     ),
     (
         "Class information",
@@ -61,16 +60,19 @@ DEFINITIONS: Final = (
         "true one for good.",
     ),
     (
-        "Noise control",
-        "Every attack is compared with random noise of the same L2 norm, input by input. A shift "
-        "that noise shows "
-        "too is not the attack's.",
+        "Controls",
+        "Every attack is compared, input by input and at its own L2 norm, with random signs "
+        "(noise), with its own perturbation whose phases are drawn anew (spectrum), and with the "
+        "perturbation that it made for another input (transplant). The transplant decides: what "
+        "it does too is not due to this attack on this input.",
     ),
     (
         "Verdicts",
-        "Supported, contradicted or inconclusive, from comparisons paired by input: effect size "
-        "d_z, bootstrap "
-        "interval, p-values adjusted over taps (Benjamini–Hochberg).",
+        "From comparisons paired by input, attack against transplant. Supported: the interval "
+        "lies beyond the smallest effect that matters (d_z 0.2; 0.8 for drastically). "
+        "Contradicted: it lies on the other side of zero or, of what is said to exist, inside "
+        "that smallest effect at every tap. All else is inconclusive. How often each rule errs is "
+        "simulated by undertow calibrate --part verdicts.",
     ),
 )
 

@@ -1,11 +1,11 @@
 """Rules that turn paired differences into verdicts, with error rates that are known.
 
-Every rule takes arrays and gives a verdict with the numbers it rests on. *Supported* means that an
-interval lies beyond the smallest effect that matters; *contradicted* that it lies beyond zero on
-the other side or, where something is claimed to exist, wholly inside that smallest effect, at every
-tap (two one-sided tests, Schuirmann 1987). What is merely not significant is *inconclusive*. Fewer
-than :data:`FEWEST` inputs, and intervals of no width, say nothing. :func:`error_rates` simulates
-each rule at the border of its hypothesis and beyond it.
+Every rule takes arrays, one row an input, and gives a verdict with the numbers it rests on.
+*Supported* means that an interval lies beyond the smallest effect that matters; *contradicted* that
+it lies beyond zero on the other side or, where something is claimed to exist, wholly inside that
+smallest effect, at every tap (two one-sided tests, Schuirmann 1987). What is merely not significant
+is *inconclusive*. Fewer than :data:`FEWEST` inputs, and intervals of no width, say nothing.
+:mod:`undertow.statistics.simulated` simulates each rule at the border of its hypothesis and beyond.
 
 Effects are d_z, the mean paired difference in units of its standard deviation; their intervals
 invert the noncentral t distribution (Cumming and Finch 2001, equation 10).
@@ -13,10 +13,10 @@ invert the noncentral t distribution (Cumming and Finch 2001, equation 10).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -26,17 +26,20 @@ from scipy import optimize, special, stats
 from undertow.errors import BadInput
 
 __all__ = [
+    "ASSOCIATION",
     "DRASTIC",
     "EXISTS",
     "FEWEST",
-    "RULES",
-    "ErrorRate",
+    "GAIN",
+    "MUCH",
     "Ruled",
     "Ruling",
     "beyond",
-    "error_rates",
     "exists",
     "more_often",
+    "pseudo_values",
+    "share_beyond",
+    "standardised",
 ]
 
 Ruling: TypeAlias = Literal["supported", "contradicted", "inconclusive"]
@@ -44,8 +47,10 @@ Array = NDArray[Any]
 
 FEWEST = 12
 """Inputs or trajectories below which nothing is said."""
-EXISTS, DRASTIC = 0.2, 0.8
-"""The smallest |d_z| that matters where an effect is claimed to exist, or to be drastic."""
+EXISTS, MUCH, DRASTIC = 0.2, 0.5, 0.8
+"""The smallest |d_z| that matters where an effect is claimed to exist, to be large, or drastic."""
+ASSOCIATION, GAIN = 0.1, 0.02
+"""The smallest partial correlation, and the smallest gain of AUC, that matter."""
 TAIL = 0.025
 """Probability beyond either end of an interval."""
 
@@ -61,7 +66,7 @@ class Ruled:
         high: upper end.
         n: inputs that it is told of.
         column: the column that was chosen, where one was.
-        reason: why nothing can be said, where that is so.
+        reason: why it is this verdict, in one clause.
     """
 
     verdict: Ruling
@@ -84,15 +89,46 @@ def beyond(x: Float[np.ndarray, " sample"], size: float = EXISTS) -> Ruled:
     if problem := _silent(x):
         return _nothing(x, problem)
     d, low, high = _effect(x)
-    verdict: Ruling = "inconclusive"
-    if low > size:
-        verdict = "supported"
-    elif high < 0:
-        verdict = "contradicted"
-    return Ruled(verdict, d, low, high, len(x))
+    return _sided(d, low, high, len(x), size)
 
 
-def exists(x: Float[np.ndarray, "sample column"], size: float = EXISTS) -> Ruled:
+def share_beyond(x: Float[np.ndarray, " sample"], size: float) -> Ruled:
+    """Whether a mean is above ``size`` in its own units, by Student's interval.
+
+    Args:
+        x: one value an input, or one pseudo-value a group of inputs (:func:`pseudo_values`).
+        size: the smallest value that matters.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if problem := _silent(x):
+        return _nothing(x, problem)
+    reach = stats.t.isf(TAIL, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+    mean = float(x.mean())
+    return _sided(mean, mean - reach, mean + reach, len(x), size)
+
+
+def pseudo_values(
+    statistic: Callable[[NDArray[np.int64]], float], n: int, groups: int = 50
+) -> Float[np.ndarray, " group"]:
+    """Pseudo-values of a statistic of inputs; their mean is it, their spread its error.
+
+    The jackknife that leaves out a group of inputs at a time (Tukey 1958); an input stays with all
+    that was made of it, however many pairs of models read it.
+
+    Args:
+        statistic: of some rows.
+        n: inputs.
+        groups: at most; every so many-th input is one.
+    """
+    groups, rows = min(n, groups), np.arange(n)
+    whole = statistic(rows)
+    parts = np.array([statistic(rows[rows % groups != g]) for g in range(groups)])
+    return groups * whole - (groups - 1) * parts
+
+
+def exists(
+    x: Float[np.ndarray, "sample column"], size: float = EXISTS, *, positive: bool = False
+) -> Ruled:
     """Whether some column differs from 0 by more than ``size`` in |d_z|, either way.
 
     The strongest column, and its sign, are chosen on every other input and told of the rest.
@@ -101,6 +137,7 @@ def exists(x: Float[np.ndarray, "sample column"], size: float = EXISTS) -> Ruled
     Args:
         x: one difference an input and column (tap, or tap × profile).
         size: the smallest effect that matters.
+        positive: only differences above 0 are meant; contradicted if there are none of ``size``.
     """
     x = np.asarray(x, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] == 0:
@@ -108,20 +145,21 @@ def exists(x: Float[np.ndarray, "sample column"], size: float = EXISTS) -> Ruled
     choosing, telling = x[::2], x[1::2]
     if len(telling) < FEWEST // 2 or len(x) < FEWEST:
         return _nothing(x[:, 0], f"{len(x)} inputs, fewer than {FEWEST}")
-    d = _standardised(choosing)
-    column = int(np.argmax(np.abs(d)))
-    sign = 1.0 if d[column] >= 0 else -1.0
+    d = standardised(choosing)
+    column = int(np.argmax(d if positive else np.abs(d)))
+    sign = 1.0 if positive or d[column] >= 0 else -1.0
     told = sign * telling[:, column]
     if problem := _silent(told, fewest=FEWEST // 2):
         return _nothing(told, problem)
     value, low, high = _effect(told)
     verdict: Ruling = "inconclusive"
+    reason = f"at the tap chosen on the other half the interval reaches below {size:g}"
     if low > size:
-        verdict = "supported"
-    elif _all_inside(x, size):
-        verdict = "contradicted"
+        verdict, reason = "supported", f"the interval lies beyond {size:g}"
+    elif _all_inside(x, size, positive=positive):
+        verdict, reason = "contradicted", f"at every tap the effect is smaller than {size:g}"
     ends = sorted((sign * low, sign * high))
-    return Ruled(verdict, sign * value, ends[0], ends[1], len(told), column)
+    return Ruled(verdict, sign * value, ends[0], ends[1], len(told), column, reason)
 
 
 def more_often(a: Array, b: Array) -> Ruled:
@@ -149,7 +187,17 @@ def more_often(a: Array, b: Array) -> Ruled:
             verdict = "supported"
         elif stats.binom.sf(only_b - 1, only_a + only_b, 0.5) < TAIL:
             verdict = "contradicted"
-    return Ruled(verdict, (only_a - only_b) / n, low, high, n)
+    reason = f"{only_a} inputs one way, {only_b} the other"
+    return Ruled(verdict, (only_a - only_b) / n, low, high, n, reason=reason)
+
+
+def _sided(value: float, low: float, high: float, n: int, size: float) -> Ruled:
+    if low > size:
+        return Ruled("supported", value, low, high, n, reason=f"the interval lies above {size:g}")
+    if high < 0:
+        return Ruled("contradicted", value, low, high, n, reason="the interval lies below 0")
+    reason = f"the interval holds values both below {size:g} and above 0"
+    return Ruled("inconclusive", value, low, high, n, reason=reason)
 
 
 def _silent(x: Array, fewest: int = FEWEST) -> str:
@@ -165,7 +213,8 @@ def _nothing(x: Array, reason: str) -> Ruled:
     return Ruled("inconclusive", float("nan"), -np.inf, np.inf, len(x), reason=reason)
 
 
-def _standardised(x: Array) -> Array:
+def standardised(x: Array) -> Array:
+    """d_z of each column: its mean in units of its standard deviation, 0 where nothing varies."""
     mean, sd = x.mean(axis=0), x.std(axis=0, ddof=1)
     d: Array = np.divide(mean, sd, out=np.zeros_like(mean), where=sd > 0)
     return d
@@ -187,7 +236,7 @@ def _above(t: Any, df: int, border: Any) -> Any:
 
 def _effect(x: Array) -> tuple[float, float, float]:
     """d_z with its 95 % interval."""
-    n, d = len(x), float(_standardised(x))
+    n, d = len(x), float(standardised(x))
     return d, _end(d, n, TAIL), _end(d, n, 1 - TAIL)
 
 
@@ -203,13 +252,16 @@ def _gap(t: float, df: int, root: float, tail: float, effect: float) -> float:
     return float(_above(t, df, effect * root)) - tail
 
 
-def _all_inside(x: Array, size: float) -> bool:
-    """Whether every column is inside ±``size``: two one-sided tests at 5 % each, no correction."""
+def _all_inside(x: Array, size: float, *, positive: bool) -> bool:
+    """Whether every column is inside ±``size``: two one-sided tests at 5 % each, no correction.
+
+    With ``positive`` whether every column is below ``size``.
+    """
     n = len(x)
-    t = _standardised(x) * np.sqrt(n)
+    t = standardised(x) * np.sqrt(n)
     border = size * np.sqrt(n)
     below, above = 1 - _above(t, n - 1, border), _above(t, n - 1, -border)
-    return bool((np.maximum(below, above) < 2 * TAIL).all())
+    return bool(((below if positive else np.maximum(below, above)) < 2 * TAIL).all())
 
 
 def _wilson(k: int, n: int) -> tuple[float, float, float]:
@@ -227,103 +279,3 @@ def _newcombe(both: int, only_a: int, only_b: int, n: int) -> tuple[float, float
     down = np.sqrt(max((pa - la) ** 2 - 2 * phi * (pa - la) * (hb - pb) + (hb - pb) ** 2, 0))
     up = np.sqrt(max((ha - pa) ** 2 - 2 * phi * (ha - pa) * (pb - lb) + (pb - lb) ** 2, 0))
     return pa - pb - float(down), pa - pb + float(up)
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorRate:
-    """How often a rule says what, over simulated runs.
-
-    Args:
-        rule: its name.
-        noise: how inputs vary: normal, heavy-tailed or skewed; taps go together.
-        n: inputs a run.
-        effect: what was planted: d_z, or the difference of shares.
-        truth: whether the claim is then true.
-        supported: share of runs.
-        contradicted: share of runs.
-        runs: how many.
-    """
-
-    rule: str
-    noise: str
-    n: int
-    effect: float
-    truth: bool
-    supported: float
-    contradicted: float
-    runs: int
-
-
-Draw: TypeAlias = Callable[[np.random.Generator, int, float], Ruled]
-TAPS: Final = 8
-NOISES: Final = ("normal", "heavy", "skewed")
-
-
-def _varied(rng: np.random.Generator, noise: str, n: int, columns: int) -> Array:
-    """Inputs of mean 0 and standard deviation 1 whose columns correlate by a half."""
-    x: Array = (_drawn(rng, noise, (n, 1)) + _drawn(rng, noise, (n, columns))) / np.sqrt(2)
-    return x
-
-
-def _drawn(rng: np.random.Generator, noise: str, shape: tuple[int, ...]) -> Array:
-    if noise == "heavy":
-        return np.asarray(rng.standard_t(5, shape) / np.sqrt(5 / 3))
-    return rng.standard_exponential(shape) - 1 if noise == "skewed" else rng.normal(size=shape)
-
-
-def _one(size: float) -> Callable[[str], Draw]:
-    def of(noise: str) -> Draw:
-        return lambda rng, n, d: beyond(_varied(rng, noise, n, 1)[:, 0] + d, size)
-
-    return of
-
-
-def _some(size: float) -> Callable[[str], Draw]:
-    def of(noise: str) -> Draw:
-        return lambda rng, n, d: exists(_varied(rng, noise, n, TAPS) + d, size)
-
-    return of
-
-
-def _shares(noise: str) -> Draw:
-    def draw(rng: np.random.Generator, n: int, gap: float) -> Ruled:
-        common = rng.random(n) < 0.5
-        a, b = (np.where(common, rng.random(n) < p, rng.random(n) < p) for p in (0.4 + gap, 0.4))
-        return more_often(a, b)
-
-    return draw
-
-
-RULES: Final[Mapping[str, tuple[Callable[[str], Draw], float, tuple[float, ...]]]] = {
-    "beyond": (_one(EXISTS), EXISTS, (0.0, EXISTS, 0.5, 0.8)),
-    "exists": (_some(EXISTS), EXISTS, (0.0, EXISTS, 0.5, 0.8)),
-    "drastic": (_some(DRASTIC), DRASTIC, (0.0, 0.4, DRASTIC, 1.2, 1.6)),
-    "more often": (_shares, 0.0, (0.0, 0.2, 0.4)),
-}
-"""Each rule: how to draw a run and rule on it, the border of its hypothesis, effects to plant."""
-
-
-def error_rates(
-    *, sizes: tuple[int, ...] = (32, 1000), runs: int = 1000, seed: int = 0
-) -> list[ErrorRate]:
-    """Simulate every rule at the border of its hypothesis, at no effect, and beyond.
-
-    A claim is false up to and at its border, so "supported" there is an error; beyond, it is power.
-
-    Args:
-        sizes: inputs a run.
-        runs: simulated runs a line.
-        seed: of all draws.
-    """
-    found = []
-    for name, (of, border, effects) in RULES.items():
-        for noise in NOISES if name != "more often" else NOISES[:1]:
-            draw = of(noise)
-            for n in sizes:
-                for effect in effects:
-                    rng = np.random.default_rng([seed, n, int(1000 * effect)])
-                    said = [draw(rng, n, effect).verdict for _ in range(runs)]
-                    yes, no = (said.count(word) / runs for word in ("supported", "contradicted"))
-                    true = effect > border
-                    found.append(ErrorRate(name, noise, n, effect, true, yes, no, runs))
-    return found

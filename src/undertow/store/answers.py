@@ -16,6 +16,7 @@ from undertow.notebook import table
 
 __all__ = [
     "ANSWERS_VERSION",
+    "RULES_VERSION",
     "Answer",
     "Answers",
     "Claim",
@@ -31,6 +32,8 @@ __all__ = [
 ]  # fmt: skip
 
 ANSWERS_VERSION: Final = 1
+RULES_VERSION: Final = 2
+"""By which rules claims are judged; 1: those before smallest effects, transplants and halves."""
 Verdict: TypeAlias = Literal["supported", "contradicted", "inconclusive"]
 
 
@@ -61,7 +64,7 @@ class Number(_Record):
 
 
 class Control(_Record):
-    """The same comparison with noise of the same norm."""
+    """The same comparison with the attack's controls."""
 
     sentence: str
     numbers: tuple[Number, ...] = ()
@@ -75,6 +78,8 @@ class Claim(_Record):
     sentence: str
     numbers: tuple[Number, ...] = ()
     control: Control | None = None
+    reason: str = Field("", description="why it is this verdict, in one clause")
+    rule: str = Field("", description="the rule, whose error rates `undertow calibrate` simulates")
 
 
 class Answer(_Record):
@@ -190,6 +195,7 @@ class Answers(_Record):
     """
 
     schema_version: Literal[1] = Field(ANSWERS_VERSION, alias="schema")
+    rules: int = 1
     questions: tuple[Answer, ...] = ()
     aggregates: dict[str, dict[str, dict[str, Curve]]] = {}
     effects: dict[str, dict[str, dict[str, Effect]]] = {}
@@ -218,6 +224,17 @@ class Answers(_Record):
         heads = ("", "question", "verdict", "what this run says")
         rows.sort(key=lambda row: row[0])
         return table("Answers", heads, rows)
+
+    @property
+    def outdated(self) -> str:
+        """What to know of answers by older rules; empty where they are by today's."""
+        if self.rules >= RULES_VERSION or not self.questions:
+            return ""
+        return (
+            "These answers were made by older rules, which took what is not significant for "
+            "contradicted and noise for the only control. undertow runs answer RUN answers anew, "
+            "where the run holds what is needed"
+        )
 
     def dump(self) -> str:
         """The text of ``answers.json``; loading it gives an equal object."""

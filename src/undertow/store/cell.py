@@ -8,10 +8,13 @@ from urllib.parse import quote, unquote
 
 from undertow.errors import BadInput
 
-__all__ = ["BENIGN", "Cell"]
+__all__ = ["BENIGN", "CONTROLS", "Cell", "split_control"]
 
 BENIGN: Final = "benign"
 """The attack of a cell whose inputs were left alone."""
+
+CONTROLS: Final = ("noise", "spectrum", "transplant")
+"""Perturbations of an attack's L2 norm, each unlike the attack in one thing; the last decides."""
 
 _LONGEST: Final = 200  # bytes of a file name that every common file system can hold
 
@@ -22,8 +25,9 @@ class Cell:
 
     Args:
         model: the model that infers.
-        attack: ``"benign"``, an attack's name, or the control ``"noise:ATTACK"``: noise that has
-            that attack's norm, input by input.
+        attack: ``"benign"``, an attack's name, or a control of it, ``"noise:ATTACK"``,
+            ``"spectrum:ATTACK"`` or ``"transplant:ATTACK"``: it has that attack's norm, input by
+            input.
         source: the model that the attack was aimed at, where that is another one.
 
     Raises:
@@ -83,7 +87,18 @@ class Cell:
         return self.attack == BENIGN
 
     @property
+    def control(self) -> str | None:
+        """Which control it is; ``None`` where it is none."""
+        return split_control(self.attack)[0]
+
+    @property
     def control_of(self) -> str | None:
-        """The attack whose norm this noise has; ``None`` where the cell is no control."""
-        kind, _, of = self.attack.partition(":")
-        return of or None if kind == "noise" else None
+        """The attack whose norm this control has; ``None`` where the cell is no control."""
+        kind, of = split_control(self.attack)
+        return of if kind else None
+
+
+def split_control(attack: str) -> tuple[str | None, str]:
+    """Which control of which attack; ``(None, attack)`` where it is none."""
+    kind, _, of = attack.partition(":")
+    return (kind, of) if kind in CONTROLS and of else (None, attack)

@@ -28,7 +28,7 @@ Format: TypeAlias = Literal["csv", "parquet", "netcdf"]
 
 COLUMNS: Final = {
     "model": "the model that infers",
-    "attack": "attack, benign, or noise:ATTACK",
+    "attack": "attack, benign, or a control (noise:ATTACK, spectrum:ATTACK, transplant:ATTACK)",
     "source": "the model aimed at, where it is another one",
     "sample": "place in the cell",
     "index": "the input's index in the data set",

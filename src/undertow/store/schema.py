@@ -71,6 +71,12 @@ def _profiles(lead: tuple[str, ...]) -> tuple[Variable, ...]:
         for p, (unit, doc) in words.items()
         for k in kinds
     ]
+    known.append(
+        Variable(
+            "oip_shift", (*lead, "tap"), "f", "bit",
+            f"{words['oip'][1]}; net of the shift null", required=False,
+        )
+    )  # fmt: skip
     for k, kind in kinds.items():
         toward = "flow towards each class: mean over maps of target MI"
         known += [

@@ -83,7 +83,8 @@ def study(
         shop = Workshop(
             spec=spec, train=train, data=data, index=index, models=models, device=device
         )
-        shop.settle(writer.manifest.get("strengths"), progress)
+        known = writer.manifest.get("strengths")
+        shop.settle(known, progress, lambda found: writer.update_manifest(strengths=found))
         writer.update_manifest(strengths=shop.strengths)
         _prepare(writer, shop)
         _note(writer, executor=executor.name, workers=workers, cluster=cluster)
@@ -155,7 +156,7 @@ def _prepare(writer: RunWriter, shop: Workshop) -> None:
                 depth=depth,
                 classes=classes,
                 estimators=others,
-                without=("index",),
+                without=("index",) if probe.shifted else ("index", "oip_shift"),
             ),
             "attacks": template("attacks", samples=samples, classes=classes),
         }

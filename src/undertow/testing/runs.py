@@ -23,6 +23,7 @@ from undertow.store import (
     open_run,
     template,
 )
+from undertow.store.answers import RULES_VERSION
 from undertow.testing.invented import (
     CLASSES,
     DEPTH,
@@ -155,6 +156,7 @@ def _answers(cells: Sequence[Cell], models: Sequence[str], n: int) -> Answers:
         "caption": f"n = {n} inputs each.",
     }
     return Answers.of(
+        rules=RULES_VERSION,
         questions=_questions(n, models),
         aggregates=aggregates,
         effects=effects,

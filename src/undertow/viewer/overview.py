@@ -11,7 +11,7 @@ from undertow.axes import PROFILES
 from undertow.errors import UndertowError
 from undertow.figures import aggregate as aggregate_figure
 from undertow.figures.palette import paints
-from undertow.store import BENIGN, curve_key, split_key
+from undertow.store import BENIGN, curve_key, split_control, split_key
 from undertow.viewer.parts import (
     Query,
     chips,
@@ -68,9 +68,9 @@ def _keys(source: Source, model: str) -> list[str]:
 
 
 def _chip(key: str, color: str) -> html.Span:
-    from undertow.figures.wording import curve_name
+    from undertow.figures.wording import curve_name, is_control
 
-    dashed = split_key(key)[0].startswith("noise") or split_key(key)[1] is not None
+    dashed = is_control(key) or split_key(key)[1] is not None
     sign = html.Span(
         className="swatch dashed" if dashed else "swatch", style={"borderColor": color}
     )
@@ -86,7 +86,7 @@ def _attack_options(source: Source, model: str) -> list[dict[str, Any]]:
 def _first_keys(source: Source, model: str) -> list[str]:
     """At first: attacks aimed at the model that infers, without their controls."""
     keys = _keys(source, model)
-    return [k for k in keys if split_key(k)[1] is None and not k.startswith("noise")] or keys[:1]
+    return [k for k in keys if split_key(k)[1] is None and not split_control(k)[0]] or keys[:1]
 
 
 def _which(

@@ -60,12 +60,19 @@ def _claim(claim: Claim, alone: bool) -> html.Div:
             className="claim-head",
         ),
         html.P(_typeset(claim.sentence)),
+        *(
+            [
+                html.P(
+                    _typeset(f"{claim.verdict.capitalize()}: {claim.reason}."), className="control"
+                )
+            ]
+            if claim.reason
+            else []
+        ),
     ]
     if claim.control is not None:
         body.append(
-            html.P(
-                [html.B("Noise control. "), *_typeset(claim.control.sentence)], className="control"
-            )
+            html.P([html.B("Controls. "), *_typeset(claim.control.sentence)], className="control")
         )
     numbers = [*claim.numbers, *(claim.control.numbers if claim.control else ())]
     if numbers:
@@ -98,5 +105,7 @@ def questions(source: Source) -> html.Section:
         )
         body: Any = html.P(words, className="quiet")
     else:
-        body = html.Div([_question(q) for q in answers.questions], className="questions")
+        old = [html.P(f"{answers.outdated}.", className="quiet")] if answers.outdated else []
+        articles = [_question(q) for q in answers.questions]
+        body = html.Div([*old, *articles], className="questions")
     return html.Section([html.H2("What the run says"), body], id="questions")

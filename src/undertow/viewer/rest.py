@@ -38,7 +38,7 @@ def _choices(source: Source) -> list[tuple[str, dict[str, Any]]]:
 
 def _also_options(source: Source) -> list[dict[str, Any]]:
     words = {
-        "control": "Attack or noise",
+        "control": "Attack or control",
         "plane": "Information plane",
         "takeover": "Takeover",
         "transfer": "Transfer",

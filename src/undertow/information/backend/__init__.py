@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 __all__ = ["Backend", "BackendName", "backend_of", "using"]
@@ -45,18 +45,22 @@ class Backend(Protocol):
 
     def standardised(
         self, rows: Rows, table: Table, /
-    ) -> tuple[Float[Tensor, "row position"], Bool[Tensor, " row"]] | None:
-        """``table`` at twice each value's average rank, at mean 0 and length 1; which rows vary.
+    ) -> tuple[Float[Tensor, "row position"], Float[Tensor, " row"]] | None:
+        """``table`` at twice each value's average rank, at mean 0 and length 1; rows' entropies.
 
-        Constant rows are 0; ``None`` if a value is not finite.
+        Constant rows are 0; ``None`` if a value is not finite. Entropies are those of the values
+        over positions, in bits: log2 n where all differ, 0 for constant rows.
         """
         ...
 
     def copula_bits(
-        self, a: Tensor, b: Tensor, a_live: Tensor, b_live: Tensor,
+        self, a: Tensor, b: Tensor, a_entropy: Tensor, b_entropy: Tensor,
         bias: float, factor: float, floor: float, /,
     ) -> Float[Tensor, "*batch row col"]:  # fmt: skip
-        """(-½·log2(max(1 - ρ², floor)) - bias)·factor of standardised rows; 0 for constant ones."""
+        """(-½·log2(max(1 - ρ², floor)) - bias)·factor of standardised rows, at most either entropy.
+
+        0 for constant rows.
+        """
         ...
 
     def rank_bins(self, rows: Rows, table: Table, /) -> UInt8[Tensor, "row position"] | None:
@@ -75,7 +79,7 @@ class Backend(Protocol):
         self, a: Tensor, b: Tensor, a_packed: Packed | None, b_packed: Packed | None,
         count: int, /,
     ) -> Float[Tensor, "*batch row col"]:  # fmt: skip
-        """Bits of the joint histograms of bins, Miller-Madow correction included."""
+        """Bits of joint histograms, Miller-Madow correction included, at most either entropy."""
         ...
 
     def products(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from math import log
+from math import log, log2
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, one_hot
 
@@ -39,6 +39,18 @@ def moments(values: Tensor) -> tuple[Tensor, Tensor]:
 
 def ranks(rows: Tensor) -> Int64[Tensor, "row position"]:
     """Twice the average rank, counted from 0, of every value in its row."""
+    order, first, last = _runs(rows)
+    return torch.empty_like(order).scatter_(1, order, first + last)
+
+
+def entropies(rows: Tensor) -> Float[Tensor, " row"]:
+    """Entropy of every row's values over positions, in bits, in double precision."""
+    _, first, last = _runs(rows)
+    return log2(rows.shape[1]) - (last - first + 1).double().log2().mean(dim=1)
+
+
+def _runs(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Positions in ascending order of value, and the first and last place of each one's equals."""
     values, order = rows.sort(dim=1)
     place = torch.arange(rows.shape[1], device=rows.device).expand_as(order)
     new = torch.ones_like(order, dtype=torch.bool)
@@ -47,7 +59,7 @@ def ranks(rows: Tensor) -> Int64[Tensor, "row position"]:
     ends = new.roll(-1, dims=1)
     ends[:, -1] = True
     last = place.where(ends, rows.shape[1]).flip(1).cummin(dim=1).values.flip(1)
-    return torch.empty_like(order).scatter_(1, order, first + last)
+    return order, first, last
 
 
 def _looked_up(rows: Tensor, table: Table) -> Tensor | None:
@@ -65,16 +77,18 @@ def standardised(rows: Tensor, table: Table) -> tuple[Tensor, Tensor] | None:
     live = (scores != scores[:, :1]).any(dim=1)
     gap = scores - scores.mean(dim=1, keepdim=True)
     length = gap.norm(dim=1, keepdim=True).where(live[:, None], 1.0)
-    return (gap / length * live[:, None]).float(), live
+    return (gap / length * live[:, None]).float(), (entropies(rows) * live).float()
 
 
 def copula_bits(
-    a: Tensor, b: Tensor, a_live: Tensor, b_live: Tensor, bias: float, factor: float, floor: float
-) -> Tensor:
+    a: Tensor, b: Tensor, a_entropy: Tensor, b_entropy: Tensor,
+    bias: float, factor: float, floor: float,
+) -> Tensor:  # fmt: skip
     """As the protocol says."""
     rho = a @ b.transpose(-1, -2)
     bits = -0.5 * torch.log2(((1 - rho) * (1 + rho)).clamp(min=floor)) - bias
-    return bits * factor * (a_live[..., :, None] & b_live[..., None, :])
+    most = torch.minimum(a_entropy[..., :, None], b_entropy[..., None, :])
+    return torch.minimum(bits * factor, most).where(most > 0, 0.0)
 
 
 def rank_bins(rows: Tensor, table: Table) -> Tensor | None:
@@ -108,8 +122,10 @@ def histogram_bits(a: Tensor, b: Tensor, a_packed: None, b_packed: None, count: 
         return plug_in + ((counts > 0).sum(dim=axes) - 1) / (2 * n)
 
     nats = entropy(first, (-1,)) + entropy(second, (-1,)) - entropy(joint, (-1, -2))
+    plug_in = [-torch.xlogy(x, x / n).sum(dim=-1) / n for x in (first, second)]
     live = [(x != x[..., :1]).any(dim=-1) for x in (a, b)]
-    return (nats / log(2)).float() * (live[0][..., :, None] & live[1][..., None, :])
+    bits = (torch.minimum(nats, torch.minimum(*plug_in)) / log(2)).float()
+    return bits * (live[0][..., :, None] & live[1][..., None, :])
 
 
 def products(one: Tensor, two: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from undertow.errors import BadInput
-from undertow.information.codes import rows_of, unfit
+from undertow.information.codes import entropies, rows_of, unfit
 
 __all__ = ["KSG", "KSGCodes"]
 
@@ -28,14 +28,17 @@ class KSGCodes:
         values: in double precision.
         unit: standard deviation of each map, 1 for constant maps.
         live: which maps are not constant.
+        entropy: of the values of each map over positions, in bits.
     """
 
     values: Float[Tensor, "*batch map position"]
     unit: Float[Tensor, "*batch map"]
     live: Bool[Tensor, "*batch map"]
+    entropy: Float[Tensor, "*batch map"]
 
     def __getitem__(self, index: Any) -> KSGCodes:
-        return KSGCodes(self.values[index], self.unit[index], self.live[index])
+        found = (self.values[index], self.unit[index], self.live[index], self.entropy[index])
+        return KSGCodes(*found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,9 @@ class KSG:
         unit = (values - values.mean(dim=1, keepdim=True)).square().mean(dim=1).sqrt()
         shape = maps.shape[:-1]
         return KSGCodes(
-            values.reshape(maps.shape), unit.where(live, 1.0).reshape(shape), live.reshape(shape)
-        )
+            values.reshape(maps.shape), unit.where(live, 1.0).reshape(shape), live.reshape(shape),
+            entropies(flat).float().reshape(shape),
+        )  # fmt: skip
 
     def pairwise(self, a: KSGCodes, b: KSGCodes) -> Float[Tensor, "*batch row col"]:
         """Bits between every map of ``a`` and every map of ``b``; batch axes broadcast."""
@@ -87,7 +91,8 @@ class KSG:
             for xs, ys in zip(left, right, strict=True)
         ])  # fmt: skip
         live = a.live[..., :, None] & b.live[..., None, :]
-        return bits.reshape(*shape, *bits.shape[-2:]).float() * live
+        most = torch.minimum(a.entropy[..., :, None], b.entropy[..., None, :])
+        return bits.reshape(*shape, *bits.shape[-2:]).minimum(most).float() * live
 
     def _pair(self, x: _Map, y: _Map) -> Float[Tensor, ""]:
         n = len(x[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import xarray as xr
@@ -14,12 +15,15 @@ from undertow.axes import PROFILES
 from undertow.errors import BadInput
 from undertow.information.profiles import benign_spread, differences
 from undertow.store import BENIGN, Cell, Run
-from undertow.studies.asked.plan import NOISE
 from undertow.studies.asked.spec import StudySpec
 
-__all__ = ["Followed", "Results"]
+__all__ = ["DECIDES", "Followed", "Results"]
 
 Array = NDArray[np.float64]
+DECIDES: Final = "transplant"
+"""The control that decides claims about an attack; the others are reported."""
+FAIR: Final = 0.95
+"""Share of the attack's L2 norm that its control must have; inputs that fall short say nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,12 +34,16 @@ class Followed:
         index: its place in the data set.
         step: the attack's steps, (step,).
         difference: overall difference from the benign IPs, in benign standard deviations, (step,).
+        drift: towards its rival at the last tap that has IPs, in bits, (step,).
+        l2: distance from the benign input, (step,).
         success: whether the attack succeeded.
     """
 
     index: int
     step: NDArray[np.int64]
     difference: Array
+    drift: Array
+    l2: Array
     success: bool
 
 
@@ -45,20 +53,29 @@ class Results:
     Args:
         run: an open run.
         estimator: whose profiles to read; ``None`` for the study's own.
+        null: ``"shift"`` to read OIP net of the shift null; ``None`` for the study's own null.
     """
 
-    def __init__(self, run: Run, estimator: str | None = None) -> None:
+    def __init__(self, run: Run, estimator: str | None = None, null: str | None = None) -> None:
         self.run = run
+        self.null = null
         self.spec = StudySpec(**run.spec)
         self.suffix = "" if estimator in (None, self.spec.estimator) else f"@{estimator}"
         # Questions come back to the same cells often, and opening one costs more than reading it.
         self._read: dict[tuple[str, Cell, int | None], xr.Dataset] = {}
 
-    def under(self, estimator: str) -> Results:
-        """The same run as another estimator sees it."""
-        other = Results(self.run, estimator)
+    def under(self, estimator: str, null: str | None = None) -> Results:
+        """The same run as another estimator sees it, OIP under another null."""
+        other = type(self)(self.run, estimator, null)
         other._read = self._read
         return other
+
+    def views(self, *, oip: bool = False) -> dict[str, Results]:
+        """The run under each estimator by name; what rests on OIP, under each null as well."""
+        found = {estimator: self.under(estimator) for estimator in self.estimators}
+        if oip and self.holds(Cell(self.spec.models[0], BENIGN), "oip_shift"):
+            found |= {f"{e}, shift null": self.under(e, "shift") for e in self.estimators}
+        return found
 
     @property
     def traced(self) -> str:
@@ -114,9 +131,79 @@ class Results:
             profile: which IP.
             kind: ``""`` for net, ``"_raw"`` or ``"_null"``.
         """
-        found = self._load("profiles", cell)[f"{profile}{kind}{self.suffix}"].values
-        values: Array = found[:, self._spatial(cell)].astype(np.float64)
+        if self.null and profile == "oip" and not kind:
+            profile = f"oip_{self.null}"
+        found = self._load("profiles", cell)
+        name = f"{profile}{kind}{self.suffix}"
+        if name not in found:
+            raise BadInput(f"this run holds no {name} (it was made by an older undertow)")
+        values: Array = found[name].values[:, self._spatial(cell)].astype(np.float64)
         return values
+
+    def holds(self, cell: Cell, name: str) -> bool:
+        """Whether a variable of the profiles is stored, as this estimator sees it."""
+        return f"{name}{self.suffix}" in self._load("profiles", cell)
+
+    def columns(self, cell: Cell) -> Array:
+        """All IPs of every input, one profile after the other, (sample, profile × tap)."""
+        return np.concatenate([self.profile(cell, p) for p in PROFILES], axis=1)
+
+    def column_names(self, model: str) -> tuple[str, ...]:
+        """What :meth:`columns` are called: ``IIP at blocks.5``."""
+        return tuple(f"{p.upper()} at {tap}" for p in PROFILES for tap in self.taps(model))
+
+    def flow(self, cell: Cell, towards: NDArray[np.int64], kind: str = "") -> Array:
+        """Flow of each input towards one class each, in bits, (sample, tap)."""
+        found = self.profile(cell, "flow", kind)
+        return np.take_along_axis(found, towards[:, None, None], axis=2)[:, :, 0]
+
+    def rival(self, cell: Cell) -> NDArray[np.int64]:
+        """The rival of each input of a cell, (sample,)."""
+        rival: NDArray[np.int64] = self.attacks(cell)["rival"].values.astype(np.int64)
+        return rival
+
+    def label(self, cell: Cell) -> NDArray[np.int64]:
+        """The true class of each input, (sample,)."""
+        label: NDArray[np.int64] = self.attacks(cell)["label"].values.astype(np.int64)
+        return label
+
+    def drift(self, cell: Cell, kind: str = "", *, rival: NDArray[np.int64] | None = None) -> Array:
+        """Drift of each input in bits, (sample, tap).
+
+        Args:
+            cell: a finished cell.
+            kind: ``""`` for net, ``"_raw"`` or ``"_null"``.
+            rival: towards which class; the cell's own rivals where not said.
+        """
+        rival = self.rival(cell) if rival is None else rival
+        return self.flow(cell, rival, kind) - self.flow(cell, self.label(cell), kind)
+
+    def margin(self, model: str) -> Array:
+        """How far the true class leads the next one on benign inputs, in logits, (sample,)."""
+        found = self.attacks(Cell(model, BENIGN))
+        logits, label = found["logits"].values.astype(np.float64), found["label"].values
+        own = np.take_along_axis(logits, label[:, None].astype(np.int64), axis=1)[:, 0]
+        others = np.where(np.arange(logits.shape[1]) == label[:, None], -np.inf, logits)
+        return np.asarray(own - others.max(axis=1))
+
+    def fair(self, *cells: Cell) -> NDArray[np.bool_]:
+        """Which inputs have a deciding control as long as the attack, for each cell, (sample,).
+
+        A sparse perturbation made for one input may not fit into the box around another.
+        """
+        found = [
+            self.attacks(self.control(cell))["l2"].values >= FAIR * self.attacks(cell)["l2"].values
+            for cell in cells
+        ]
+        return np.asarray(np.logical_and.reduce(found))
+
+    def control(self, cell: Cell, kind: str = DECIDES) -> Cell:
+        """The cell of an attack's control."""
+        return Cell(cell.model, f"{kind}:{cell.attack}", cell.source)
+
+    def controls(self, cell: Cell) -> tuple[Cell, ...]:
+        """The cells of all of an attack's controls."""
+        return tuple(self.control(cell, kind) for kind in self.spec.attack(cell.attack).controls)
 
     def takeover_depth(self, cell: Cell) -> Array:
         """Depth of the takeover tap of every input, NaN where there is none, (sample,)."""
@@ -160,10 +247,10 @@ class Results:
         """Standard deviation of each profile over benign inputs, (tap,)."""
         return benign_spread({p: self.profile(Cell(model, BENIGN), p) for p in PROFILES})
 
-    def followed(self, model: str, *, noise: bool = False) -> tuple[Followed, ...]:
-        """The exemplars of a model: how far their IPs are from benign at each step."""
+    def followed(self, model: str, control: str | None = None) -> tuple[Followed, ...]:
+        """The exemplars of a model, or a control of them: how far they are at each step."""
         attack = self.traced
-        cell = Cell(model, (NOISE if noise else "") + attack)
+        cell = Cell(model, f"{control}:{attack}" if control else attack)
         unit = self.benign_std(model)
         spatial = self._spatial(Cell(model, BENIGN))
         out = []
@@ -172,5 +259,11 @@ class Results:
             values = {p: found[f"{p}{self.suffix}"].values[:, spatial] for p in PROFILES}
             _, difference = differences(values, {p: v[:1] for p, v in values.items()}, unit)
             success = bool(self._load("exemplars", Cell(model, attack), index).attrs["success"])
-            out.append(Followed(index, found["step"].values, difference, success))
+            name = f"drift{self.suffix}"
+            if name not in found:
+                raise BadInput(f"this run holds no {name} (it was made by an older undertow)")
+            drift = found[name].values[:, spatial][:, -1].astype(np.float64)
+            moved = found["images"].values.astype(np.float64)
+            l2 = np.sqrt(np.square(moved - moved[:1]).sum(axis=(1, 2, 3)))
+            out.append(Followed(index, found["step"].values, difference, drift, l2, success))
         return tuple(out)

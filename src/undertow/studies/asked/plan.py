@@ -1,8 +1,8 @@
 """What a study has to do: units of work, and the cells that they fill.
 
 A unit is one shard of inputs of one attack on one model; the attack's cells in every model that
-reads them and their noise controls are filled together, since the adversarial inputs themselves
-are not kept. An exemplar unit follows one input through every iterate; it needs the benign cells.
+reads them and their controls are filled together, since the adversarial inputs themselves are not
+kept. An exemplar unit follows one input through every iterate; it needs the benign cells.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from typing import Final
 from undertow.store import BENIGN, Cell
 from undertow.studies.asked.spec import AttackSpec, StudySpec
 
-__all__ = ["NOISE", "TOGETHER", "Unit", "cells_of", "exemplar_units", "shards_of", "units"]
+__all__ = ["TOGETHER", "Unit", "cells_of", "exemplar_units", "named", "shards_of", "units"]
 
-NOISE: Final = "noise:"
-"""Prefix of a control: ``noise:igsm`` is noise of the L2 norms that ``igsm`` reached."""
 TOGETHER: Final = "+"
 """Joins the names of models that an ensemble attacks at once: ``deep_conv+vgg_like``."""
 
@@ -41,15 +39,24 @@ class Unit:
     stop: int
     cells: tuple[Cell, ...]
 
+    @property
+    def least(self) -> int:
+        """Fewest inputs that it can be worked on at once: a transplant takes two."""
+        return 2 if any(cell.control == "transplant" for cell in self.cells) else 1
+
+
+def named(attack: AttackSpec) -> tuple[str, ...]:
+    """What cells call an attack and its controls: ``igsm``, ``noise:igsm`` and so on."""
+    return (attack.id, *(f"{kind}:{attack.id}" for kind in attack.controls))
+
 
 def _cells(spec: StudySpec, aimed: tuple[str, ...], attack: AttackSpec) -> tuple[Cell, ...]:
     """The cells that one attack on one model (an ensemble: on several at once) fills."""
     readers = [model for model in spec.models if model in (*aimed, *attack.read_by)]
-    names = (attack.id, NOISE + attack.id) if attack.control else (attack.id,)
     return tuple(
         Cell(model, name, None if model in aimed else TOGETHER.join(aimed))
         for model in readers
-        for name in names
+        for name in named(attack)
     )
 
 
@@ -99,7 +106,7 @@ def exemplar_units(spec: StudySpec) -> tuple[Unit, ...]:
     return tuple(
         Unit(
             model, attack, f"exemplar:{place}", place, place + 1,
-            (Cell(model, attack), Cell(model, NOISE + attack)),
+            tuple(Cell(model, name) for name in named(spec.attack(attack))),
         )
         for model in spec.followed
         for place in range(min(spec.exemplars, spec.data.inputs))

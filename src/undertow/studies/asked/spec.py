@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from undertow.errors import BadInput, UnknownName
 from undertow.registry import registry
+from undertow.store import CONTROLS
 
 __all__ = ["AttackSpec", "DataSpec", "StudySpec", "example", "load_spec", "presets"]
 
@@ -35,7 +36,9 @@ class AttackSpec(_Strict):
             ``least_likely``, ``second`` or a class number; null for the attack's own rule, which
             is ``easiest`` where an attack needs a target.
         match_l2: find the strength at which the mean L2 distance of successful inputs is this.
-        control: whether to add the noise cell of the same L2 norm, input by input.
+        control: whether to add controls of the same L2 norm, input by input: all three (true), none
+            (false), or some of ``noise`` (random signs), ``spectrum`` (its own power spectrum,
+            other phases) and ``transplant`` (the perturbation made for another input).
         models: those it is aimed at, one after the other (``ensemble``: all of them at once); all
             models of the study where none is named.
         read_by: models that read its inputs, too, whichever model these are aimed at.
@@ -46,7 +49,7 @@ class AttackSpec(_Strict):
     settings: dict[str, Any] = {}
     target: Literal["untargeted", "easiest", "least_likely", "second"] | int | None = None
     match_l2: Annotated[float, Field(gt=0)] | None = None
-    control: bool = True
+    control: bool | tuple[Literal["noise", "spectrum", "transplant"], ...] = True
     models: tuple[str, ...] = ()
     read_by: tuple[str, ...] = ()
     label: str | None = None
@@ -55,6 +58,13 @@ class AttackSpec(_Strict):
     def id(self) -> str:
         """What cells call it."""
         return self.label or self.name
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Its controls, in the order of :data:`~undertow.store.CONTROLS`."""
+        if isinstance(self.control, bool):
+            return CONTROLS if self.control else ()
+        return tuple(kind for kind in CONTROLS if kind in self.control)
 
     @property
     def ensemble(self) -> bool:
@@ -96,7 +106,8 @@ class StudySpec(_Strict):
         estimator: a mutual information estimator.
         cross_check: a second estimator under which every verdict must hold too; null for none.
         null: how the null is made; a name from the registry of nulls.
-        references: how many benign training inputs the mismatch null averages over.
+        references: how many benign training inputs the mismatch null of an input averages over.
+        reference_pool: of how many every input draws its own, the same ones in every condition.
         readers: how many training inputs the class readers are fitted on; 0 for none.
         exemplars: how many inputs get every iterate recorded and measured, for the attack named
             by ``exemplar_attack``.
@@ -120,6 +131,7 @@ class StudySpec(_Strict):
     cross_check: str | None = "binned"
     null: str = "mismatch"
     references: Count = 8
+    reference_pool: Count = 256
     readers: Annotated[int, Field(ge=0)] = 2000
     exemplars: Annotated[int, Field(ge=0)] = 12
     exemplar_attack: str | None = None

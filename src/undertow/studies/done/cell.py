@@ -81,13 +81,15 @@ def fill(
         attack, models if len(models) > 1 else models[0], batch.x, batch.y, target=target,
         seed=batch.draws(unit.source, unit.attack), record=Record(every=None),
     )  # fmt: skip
-    noisy = _noise(batch, models[0], trajectory.end, (unit.source, unit.attack))
+    moved = trajectory.end - batch.x
+    donated = moved[_partners(unit.start, len(moved))]
+    ends = _controls(unit, batch, models[0], moved, donated)
     filled: Filled = {}
     rivals: dict[str, Tensor] = {}
     for cell in unit.cells:
-        control = cell.control_of is not None
-        x = noisy if control else trajectory.end
-        facts = _noise_facts(batch, x) if control else _facts(batch, trajectory)
+        control = cell.control is not None
+        x = ends[cell.control] if cell.control else trajectory.end
+        facts = _control_facts(batch, x) if control else _facts(batch, trajectory)
         # The attack's own cell of a model comes before its controls, which take its rivals.
         filled |= _tabulate(
             cell, probes[cell.model], batch, x, facts, rivals.get(cell.model) if control else None
@@ -96,12 +98,35 @@ def fill(
     return filled
 
 
-def _noise(batch: Batch, model: nn.Module, adversarial: Images, words: Sequence[str]) -> Images:
-    """Random perturbations of the same L2 norms, input by input (the control)."""
-    norms = (adversarial - batch.x).flatten(1).norm(dim=1)
-    draws = batch.draws("noise", *words)
-    noise = make("noise", l2=norms)
-    return craft(noise, model, batch.x, batch.y, seed=draws, record=Record(every=None)).end
+def _partners(start: int, n: int) -> NDArray[np.int64]:
+    """The other row of each one's pair, by place in the study; itself where that is not here."""
+    other = (start + np.arange(n) ^ 1) - start
+    return np.where((other >= 0) & (other < n), other, np.arange(n))
+
+
+def _controls(
+    unit: Unit, batch: Batch, model: nn.Module, moved: Images, donated: Images
+) -> dict[str, Images]:
+    """Inputs of every control of the unit's cells, of the norms of ``moved``, input by input.
+
+    ``donated`` are perturbations of others; where one is the input's own or nothing at all, its
+    own, turned upside down, takes the place.
+    """
+    norms = moved.flatten(1).norm(dim=1)
+    lacking = (donated == moved).flatten(1).all(dim=1) | (donated == 0).flatten(1).all(dim=1)
+    donated = torch.where(lacking[:, None, None, None], moved.flip(-2, -1), donated)
+    settings: dict[str, dict[str, Any]] = {
+        "noise": {"l2": norms},
+        "spectrum": {"perturbation": moved},
+        "transplant": {"perturbation": donated, "l2": norms},
+    }
+    return {
+        kind: craft(
+            make(kind, **settings[kind]), model, batch.x, batch.y,
+            seed=batch.draws(kind, unit.source, unit.attack), record=Record(every=None),
+        ).end
+        for kind in dict.fromkeys(cell.control for cell in unit.cells) if kind
+    }  # fmt: skip
 
 
 def _distances(batch: Batch, x: Images) -> dict[str, Tensor]:
@@ -118,7 +143,7 @@ def _benign_facts(batch: Batch) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def _noise_facts(batch: Batch, x: Images) -> dict[str, Tensor]:
+def _control_facts(batch: Batch, x: Images) -> dict[str, Tensor]:
     return {**_benign_facts(batch), "steps": torch.ones_like(batch.y), **_distances(batch, x)}
 
 
@@ -141,7 +166,7 @@ def _tabulate(
 
     ``rival`` is given for a control: that of its attack.
     """
-    found = probe.measure(x, batch.draws("null", cell.model, cell.attack))
+    found = probe.measure(x, batch.draws("null"))
     predicted = found.logits.argmax(axis=1).astype(np.int64)
     label = batch.y.cpu().numpy()
     if rival is None:
@@ -193,6 +218,7 @@ def _array(value: Tensor | NDArray[Any]) -> NDArray[Any]:
 def exemplar(
     unit: Unit,
     batch: Batch,
+    other: Batch,
     probe: Probe,
     attack: Attack,
     target: Target,
@@ -200,36 +226,44 @@ def exemplar(
     *,
     matrices: bool,
 ) -> dict[Cell, xr.Dataset]:
-    """Follow one input through every iterate, and noise of the same norms beside it.
+    """Follow one input through every iterate, and controls of the same norms beside it.
 
     Args:
-        unit: the exemplar's unit: the attack's cell, then its control.
+        unit: the exemplar's unit: the attack's cell, then its controls.
         batch: one input.
+        other: the other input of its pair, whose perturbation at the same step is transplanted.
         probe: the model.
         attack: the attack at its strength.
         target: what it aims at.
         benign_std: standard deviation of each profile over benign inputs, (tap,) each.
         matrices: whether to keep S and T of the benign input and of the last iterate.
     """
-    trajectory = craft(
-        attack, probe.model, batch.x, batch.y, target=target,
-        seed=batch.draws(unit.source, unit.attack), record=Record(every=1),
+    trajectory, pair = (
+        craft(
+            attack, probe.model, each.x, each.y, target=target,
+            seed=each.draws(unit.source, unit.attack), record=Record(every=1),
+        )
+        for each in (batch, other)
     )  # fmt: skip
     images, steps = trajectory.images, trajectory.step.cpu().numpy()
     repeated = Batch(
         index=np.arange(len(images)), x=batch.x.expand_as(images), y=batch.y.expand(len(images)),
         seed=derive(batch.seed, "exemplar", int(batch.index[0])),
     )  # fmt: skip
-    noisy = _noise(repeated, probe.model, images, (unit.source, unit.attack))
+    reached = np.searchsorted(pair.step.cpu().numpy(), steps, side="right") - 1
+    donated = pair.images[reached] - other.x
+    ends = _controls(unit, repeated, probe.model, images - batch.x, donated)
     notes = {f"note_{name}": value for name, value in trajectory.notes.items() if value.ndim == 1}
     target_class = int(trajectory.target[0])
     rival = rival_of(trajectory.end_logits.float().cpu(), batch.y.cpu())
     filled = {}
-    for cell, x in zip(unit.cells, (images, noisy), strict=True):
-        control = cell.control_of is not None
+    for cell in unit.cells:
+        control = cell.control is not None
+        x = ends[cell.control] if cell.control else images
         # An input that the model gets wrong from the start has its benign iterate only.
         keep = tuple(sorted({0, len(x) - 1})) if matrices else ()
-        found = _along_steps(probe, replace(repeated, x=x), steps, rival, benign_std, keep)
+        null = batch.draws("null")[torch.zeros(len(x), dtype=torch.int64)]
+        found = _along_steps(probe, replace(repeated, x=x), null, steps, rival, benign_std, keep)
         found = found.assign({} if control else {n: ("step", _array(v)) for n, v in notes.items()})
         filled[cell] = found.assign_attrs(
             label=int(batch.y[0]), rival=int(rival[0]), target=-1 if control else target_class,
@@ -241,13 +275,14 @@ def exemplar(
 def _along_steps(
     probe: Probe,
     batch: Batch,
+    null: Draws,
     steps: NDArray[np.int64],
     rival: Tensor,
     benign_std: Mapping[str, NDArray[Any]],
     keep: tuple[int, ...],
 ) -> xr.Dataset:
     """One input's iterates as the store's exemplar; ``keep`` are the rows with matrices."""
-    found = probe.measure(batch.x, batch.draws("null"), matrices=keep)
+    found = probe.measure(batch.x, null, matrices=keep)
     own = {p: found.profiles[p] for p in PROFILES}
     parts, whole = differences(own, {p: v[:1] for p, v in own.items()}, benign_std)
     label = batch.y.cpu()

@@ -14,7 +14,7 @@ from undertow.data import ImageSet
 from undertow.errors import BadInput
 from undertow.information.readers import Readers
 from undertow.measuring.blocks import BATCH, Blocks
-from undertow.measuring.meter import Measured, Meter
+from undertow.measuring.meter import Measured, Meter, Pool
 from undertow.models.evaluation import logits_in
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
@@ -46,6 +46,11 @@ class Probe:
         """Whether class information is measured."""
         return next(iter(self.meters.values())).readers is not None
 
+    @property
+    def shifted(self) -> bool:
+        """Whether OIP is measured under the shift null, too."""
+        return next(iter(self.meters.values())).shifted
+
     def measure(self, x: Images, draws: Draws, *, matrices: tuple[int, ...] = ()) -> Measured:
         """IPs under every estimator, class information and logits of a batch; one forward pass.
 
@@ -62,9 +67,10 @@ class Probe:
 
 
 def references(spec: StudySpec, train: ImageSet) -> Images:
-    """The R benign training inputs of the mismatch null, the same for every model of a study."""
+    """The benign training inputs of which every input draws its references, in every model."""
     rng = np.random.default_rng(derive(spec.seed, "references"))
-    chosen = rng.choice(len(train), size=min(spec.references, len(train)), replace=False)
+    size = min(max(spec.reference_pool, spec.references), len(train))
+    chosen = rng.choice(len(train), size=size, replace=False)
     return train[np.sort(chosen)][0]
 
 
@@ -87,9 +93,11 @@ def build_probe(
     inputs = references(spec, train).to(next(model.parameters()).device)
     taps = choose(model, inputs[:1], list(spec.taps) or None)
     readers = fit(model, taps) if spec.readers else None
+    pool = Pool(model, taps, inputs, spec.references)
     main = Meter(
-        model, taps, estimator=spec.estimator, null=spec.null, references=inputs, readers=readers
-    )
+        model, taps, estimator=spec.estimator, null=spec.null, references=pool,
+        count=spec.references, readers=readers,
+    )  # fmt: skip
     meters = {spec.estimator: main}
     if spec.cross_check and spec.cross_check != spec.estimator:
         meters[spec.cross_check] = main.beside(spec.cross_check)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -35,6 +35,7 @@ def settle(
     known: Mapping[str, Any] | None,
     device: str,
     progress: Progress,
+    keep: Callable[[Strengths], None],
 ) -> Strengths:
     """The settings of every attack on what it is aimed at, and what matching reached.
 
@@ -45,6 +46,7 @@ def settle(
         known: what an earlier start of the run settled; taken as it is.
         device: where to compute.
         progress: told about every match.
+        keep: given all that is settled whenever one more is, so that a kill loses at most one.
     """
     found: Strengths = {source: dict(attacks) for source, attacks in (known or {}).items()}
     lacking = [
@@ -57,6 +59,7 @@ def settle(
         for source, aimed, attack in lacking:
             chosen = [models[name] for name in aimed]
             found.setdefault(source, {})[attack.id] = _one(spec, attack, chosen, held_out, device)
+            keep(found)
             advance(1, f"{source} {attack.id}")
     return found
 

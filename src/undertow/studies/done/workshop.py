@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -57,11 +57,21 @@ class Workshop:
     progress: Progress = SILENT
     _probes: dict[str, Probe] = field(default_factory=dict)
 
-    def settle(self, known: Mapping[str, Any] | None, progress: Progress) -> None:
-        """Fix every attack's settings, matching magnitudes where the study asks for it."""
+    def settle(
+        self,
+        known: Mapping[str, Any] | None,
+        progress: Progress,
+        keep: Callable[[dict[str, Any]], None] = lambda found: None,
+    ) -> None:
+        """Fix every attack's settings, matching magnitudes where the study asks for it.
+
+        ``keep`` is given all that is settled whenever one more is.
+        """
         self.progress = progress
         _, held_out = two_sets(self.train)
-        self.strengths = settle(self.spec, held_out, self.models, known, self.device, progress)
+        self.strengths = settle(
+            self.spec, held_out, self.models, known, self.device, progress, keep
+        )
 
     def probe(self, name: str) -> Probe:
         """The model of this name, ready to measure."""
@@ -78,8 +88,8 @@ class Workshop:
             model, taps, self.train, self.spec.readers, seed=self.spec.seed, progress=self.progress
         )
 
-    def _batch(self, unit: Unit) -> Batch:
-        index = self.index[unit.start : unit.stop]
+    def _batch(self, start: int, stop: int) -> Batch:
+        index = self.index[start:stop]
         x, y = self.data[index]
         return Batch(index=index, x=x.to(self.device), y=y.to(self.device), seed=self.spec.seed)
 
@@ -92,19 +102,25 @@ class Workshop:
         """The arrays of one shard."""
         readers = [cell.model for cell in unit.cells]
         if unit.attack == BENIGN:
-            return fill(unit, self._batch(unit), self._probed(readers), (), None, None)
+            batch = self._batch(unit.start, unit.stop)
+            return fill(unit, batch, self._probed(readers), (), None, None)
         spec, attack = self._attack(unit)
         aimed = self.spec.aims(spec)[0] if spec.ensemble else (unit.source,)
         probes = self._probed([*readers, *aimed])
-        return fill(unit, self._batch(unit), probes, aimed, attack, spec.target)
+        batch = self._batch(unit.start, unit.stop)
+        return fill(unit, batch, probes, aimed, attack, spec.target)
 
     def _probed(self, names: Iterable[str]) -> dict[str, Probe]:
         return {name: self.probe(name) for name in dict.fromkeys(names)}
 
     def follow(self, unit: Unit, benign_std: Mapping[str, NDArray[Any]]) -> dict[Cell, xr.Dataset]:
-        """One input through every iterate, and its noise control."""
+        """One input through every iterate, and its controls."""
         spec, attack = self._attack(unit)
+        pair = unit.start ^ 1
+        if pair >= len(self.index) or pair // self.spec.shard != unit.start // self.spec.shard:
+            pair = unit.start
         return exemplar(
-            unit, self._batch(unit), self.probe(unit.source), attack, spec.target, benign_std,
+            unit, self._batch(unit.start, unit.stop), self._batch(pair, pair + 1),
+            self.probe(unit.source), attack, spec.target, benign_std,
             matrices=unit.start < self.spec.matrices,
         )  # fmt: skip

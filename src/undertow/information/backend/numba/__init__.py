@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log2
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,13 @@ def standardised(rows: Tensor, table: Array) -> tuple[Tensor, Tensor] | None:
 
 
 def copula_bits(
-    a: Tensor, b: Tensor, a_live: Tensor, b_live: Tensor, bias: float, factor: float, floor: float
-) -> Tensor:
+    a: Tensor, b: Tensor, a_entropy: Tensor, b_entropy: Tensor,
+    bias: float, factor: float, floor: float,
+) -> Tensor:  # fmt: skip
     """As the protocol says."""
-    shape, pairs = _broadcast(a_live.shape[:-1], b_live.shape[:-1])
-    found = correlations.copula_bits(
-        _flat(a, 2), _flat(b, 2), _flat(a_live, 1), _flat(b_live, 1), pairs, bias, factor, floor
-    )
+    shape, pairs = _broadcast(a_entropy.shape[:-1], b_entropy.shape[:-1])
+    most = _flat(a_entropy, 1), _flat(b_entropy, 1)
+    found = correlations.copula_bits(_flat(a, 2), _flat(b, 2), *most, pairs, bias, factor, floor)
     return torch.from_numpy(found).reshape(*shape, *found.shape[1:])
 
 
@@ -71,7 +72,9 @@ def histogram_bits(
         bits = tally_bits(left, right, pairs, count, n)
     else:
         bits = histograms.plane_bits(left, right, pairs, n)
-    return torch.from_numpy(bits).reshape(*shape, *bits.shape[1:])
+    found = torch.from_numpy(bits).reshape(*shape, *bits.shape[1:])
+    most = [(log2(n) - packed[1]).float() for packed in (a_packed, b_packed)]
+    return found.minimum(most[0][..., :, None]).minimum(most[1][..., None, :])
 
 
 def products(one: Tensor, two: Tensor) -> Tensor:

@@ -20,10 +20,22 @@ SHORT, WIDE = 128, 32
 """Positions up to which, and columns from which on, sums run along the columns."""
 
 
+@compiled()
+def _entropy(line: Array) -> np.float32:
+    """Entropy in bits of values in ascending order."""
+    n, start, total = line.shape[0], 0, 0.0
+    for i in range(1, n + 1):
+        if i == n or line[i] != line[start]:
+            total += (i - start) * np.log2(i - start)
+            start = i
+    return np.float32(np.log2(n) - total / n)
+
+
 @compiled(_ANY_ORDER)
 def _standardise(
-    scores: Array, least: Array, tied: Array, means: Array, powers: Array, live: Array
-) -> None:
+    scores: Array, least: Array, tied: Array, means: Array, powers: Array, entropies: Array,
+    entropy: Array,
+) -> None:  # fmt: skip
     positions = scores.shape[1]
     for row in range(scores.shape[0]):
         line, count = scores[row], least[row]
@@ -37,17 +49,19 @@ def _standardise(
                 gap = np.float32(line[i] - mean)
                 power += gap * gap
         # The scores of a constant map are all 0, that of the middle rank.
-        live[row] = power > 0
+        entropy[row] = 0
+        if power > 0:
+            entropy[row] = _entropy(np.sort(line)) if tied[row] else entropies[count]
         scale = np.float32(1.0 / np.sqrt(power)) if power > 0 else np.float32(0.0)
         for i in range(positions):
             line[i] = (line[i] - mean) * scale
 
 
 @lru_cache(maxsize=64)
-def _moments(table: bytes) -> tuple[Array, Array]:
-    """Mean and Σ(score - mean)² of a map that holds its least value k times, others once.
+def _moments(table: bytes) -> tuple[Array, Array, Array]:
+    """Mean, Σ(score - mean)² and entropy of a map that holds its least value k times, others once.
 
-    Both indexed by k = 0, ..., n; from the table of scores as :func:`standardised` takes it.
+    All indexed by k = 0, ..., n; from the table of scores as :func:`standardised` takes it.
     """
     scores = np.frombuffer(table, dtype=np.float32).astype(np.float64)
     alone = scores[::2]
@@ -59,7 +73,8 @@ def _moments(table: bytes) -> tuple[Array, Array]:
     square = np.append(np.cumsum(np.square(alone)[::-1])[::-1], 0.0)
     power = times * np.square(shared) + square - n * np.square(mean)
     power[n] = 0
-    return mean.astype(np.float32), power.astype(np.float32)
+    entropy = np.log2(n) - times * np.log2(np.maximum(times, 1)) / n
+    return mean.astype(np.float32), power.astype(np.float32), entropy.astype(np.float32)
 
 
 def standardised(maps: Array, table: Array) -> tuple[Array, Array] | None:
@@ -70,26 +85,27 @@ def standardised(maps: Array, table: Array) -> tuple[Array, Array] | None:
         table: of scores, as for :func:`undertow.information.backend.numba.ranking.look_up`.
 
     Returns:
-        Scores, and which rows are not constant; ``None`` if a value is not finite.
+        Scores, and the entropy of each row in bits; ``None`` if a value is not finite.
     """
-    live = np.empty(len(maps), dtype=np.bool_)
-    scores = look_up(maps, table, partial(_finish, live, *_moments(table.tobytes())))
-    return None if scores is None else (scores, live)
+    entropy = np.empty(len(maps), dtype=np.float32)
+    scores = look_up(maps, table, partial(_finish, entropy, _moments(table.tobytes())))
+    return None if scores is None else (scores, entropy)
 
 
 def _finish(
-    live: Array, means: Array, powers: Array, scores: Array, first: int, least: Array, tied: Array
-) -> None:
-    _standardise(scores, least, tied, means, powers, live[first : first + len(scores)])
+    entropy: Array, moments: tuple[Array, Array, Array], scores: Array, first: int, least: Array,
+    tied: Array,
+) -> None:  # fmt: skip
+    _standardise(scores, least, tied, *moments, entropy[first : first + len(scores)])
 
 
 @compiled(_ANY_ORDER)
-def _bits(row: Array, alive: bool, live: Array, bias: float, factor: float, floor: float) -> None:
+def _bits(row: Array, most: float, mosts: Array, bias: float, factor: float, floor: float) -> None:
     """Correlations to bits, in place: (-½·log2(max(1 - ρ², floor)) - bias)·factor.
 
     log2 of a float is its exponent plus log2 of the mantissa m in [√½, √2), from the series
-    2·atanh(z)/ln 2 with z = (m - 1)/(m + 1), whose first term left out is below 1e-9. Constant
-    maps get 0.
+    2·atanh(z)/ln 2 with z = (m - 1)/(m + 1), whose first term left out is below 1e-9. At
+    most the entropy of either map; constant maps get 0.
     """
     for j in range(row.shape[0]):
         rho = row[j]
@@ -106,7 +122,8 @@ def _bits(row: Array, alive: bool, live: Array, bias: float, factor: float, floo
             np.float32(1.0) + q * series
         )
         bits = (np.float32(-0.5) * log2 - np.float32(bias)) * np.float32(factor)
-        row[j] = bits if alive and live[j] else np.float32(0.0)
+        top = min(np.float32(most), mosts[j])
+        row[j] = min(bits, top) if top > 0 else np.float32(0.0)
 
 
 @compiled(_ANY_ORDER)
@@ -205,7 +222,7 @@ def _four_rows(one: Array, turned: Array, out: Array, i: int) -> None:
 
 @compiled()
 def _copula_bits(
-    a: Array, b: Array, a_live: Array, b_live: Array, at: Array, bt: Array, out: Array,
+    a: Array, b: Array, a_most: Array, b_most: Array, at: Array, bt: Array, out: Array,
     wide: bool, bias: float, factor: float, floor: float, start: int, stop: int,
 ) -> None:  # fmt: skip
     for item in range(start, stop):
@@ -216,11 +233,11 @@ def _copula_bits(
         else:
             _products(a[p], b[q], out[item])
         for i in range(a.shape[1]):
-            _bits(out[item, i], a_live[p, i], b_live[q], bias, factor, floor)
+            _bits(out[item, i], a_most[p, i], b_most[q], bias, factor, floor)
 
 
 def copula_bits(
-    a: Array, b: Array, a_live: Array, b_live: Array, pairs: tuple[Array, Array],
+    a: Array, b: Array, a_most: Array, b_most: Array, pairs: tuple[Array, Array],
     bias: float, factor: float, floor: float,
 ) -> Array:  # fmt: skip
     """Bits of every row of ``a[at]`` with every row of ``b[bt]``, for each pair (at, bt).
@@ -228,15 +245,15 @@ def copula_bits(
     Args:
         a: standardised scores, (batch, row, position).
         b: standardised scores, (batch, col, position).
-        a_live: which rows of ``a`` are not constant, (batch, row).
-        b_live: the same for ``b``.
+        a_most: entropies of the rows of ``a``, (batch, row); 0 where constant.
+        b_most: the same for ``b``.
         pairs: two index arrays of equal length.
         bias: taken off each value, in bits.
         factor: what the rest is multiplied by.
         floor: the least 1 - ρ².
     """
     if a.shape[1] > b.shape[1] and b.shape[1] < WIDE:
-        turned = copula_bits(b, a, b_live, a_live, pairs[::-1], bias, factor, floor)
+        turned = copula_bits(b, a, b_most, a_most, pairs[::-1], bias, factor, floor)
         return turned.swapaxes(1, 2)
     at, bt = pairs
     out = np.empty((len(at), a.shape[1], b.shape[1]), dtype=np.float32)
@@ -245,7 +262,7 @@ def copula_bits(
     right = np.ascontiguousarray(b.swapaxes(1, 2)) if wide else b
     spread(
         lambda start, stop: _copula_bits(
-            a, right, a_live, b_live, at, bt, out, wide, bias, factor, floor, start, stop
+            a, right, a_most, b_most, at, bt, out, wide, bias, factor, floor, start, stop
         ),
         len(at),
         a.shape[1] * b.shape[1] * a.shape[2],

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.store import BENIGN, Cell
+from undertow.studies.answered.questions.claims import controlled
 from undertow.studies.answered.results import Results
-from undertow.studies.asked.plan import NOISE
-from undertow.studies.asked.spec import StudySpec
+from undertow.studies.asked.plan import named
+from undertow.studies.asked.spec import AttackSpec, StudySpec
 
 __all__ = ["Crossing", "crossing", "transfers"]
 
@@ -21,16 +22,20 @@ class Crossing:
 
     Args:
         models: those that are aimed at and read.
-        attack: the attack.
+        spec: the attack.
     """
 
     models: tuple[str, ...]
-    attack: str
+    spec: AttackSpec
 
-    def cell(self, model: str, source: str, *, noise: bool = False) -> Cell:
-        """Inputs aimed at ``source``, or noise of their norm, as ``model`` reads them."""
-        attack = (NOISE if noise else "") + self.attack
-        return Cell(model, attack, None if source == model else source)
+    @property
+    def attack(self) -> str:
+        """What cells call it."""
+        return self.spec.id
+
+    def cell(self, model: str, source: str) -> Cell:
+        """Inputs aimed at ``source`` as ``model`` reads them."""
+        return Cell(model, self.attack, None if source == model else source)
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -41,10 +46,10 @@ class Crossing:
     def cells(self) -> tuple[Cell, ...]:
         """Every cell, with the controls and the benign cells."""
         crossings = [
-            self.cell(model, source, noise=noise)
+            Cell(model, name, None if source == model else source)
             for model in self.models
             for source in self.models
-            for noise in (False, True)
+            for name in named(self.spec)
         ]
         return (*(Cell(model, BENIGN) for model in self.models), *crossings)
 
@@ -52,11 +57,11 @@ class Crossing:
 def crossing(spec: StudySpec, models: tuple[str, ...]) -> Crossing | None:
     """The first attack, with its control, that all of these models read from all of them."""
     for attack in spec.attacks:
-        if attack.ensemble or not attack.control or len(models) < 2:
+        if attack.ensemble or not controlled(attack) or len(models) < 2:
             continue
         aimed = {m for group in spec.aims(attack) for m in group}
         if set(models) <= aimed and set(models) <= set(attack.read_by):
-            return Crossing(models, attack.id)
+            return Crossing(models, attack)
     return None
 
 

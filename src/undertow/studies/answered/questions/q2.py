@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
+from typing import Final
 
 import numpy as np
 
-from undertow.axes import PROFILES
-from undertow.errors import BadInput
-from undertow.statistics.effects import Comparison, bootstrap, compare
-from undertow.store import BENIGN, Cell, Claim, Control, Number
-from undertow.store.answers import Verdict
-from undertow.studies.answered.questions.verdicts import (
-    LARGE,
-    MEDIUM,
-    agree,
-    at_least,
-    effect,
-    number,
-    strongest,
+from undertow.statistics.verdicts import DRASTIC, Ruled, exists
+from undertow.store import BENIGN, Cell, Claim, Number
+from undertow.studies.answered.questions.claims import (
+    Told,
+    What,
+    apart,
+    beside,
+    controlled,
+    lacking,
+    means,
+    ruled,
+    together,
 )
-from undertow.studies.answered.results import Results
-from undertow.studies.asked.plan import NOISE
+from undertow.studies.answered.results import DECIDES, Results
+from undertow.studies.asked.plan import named
 from undertow.studies.asked.spec import StudySpec
 
-__all__ = ["Q2", "between"]
+__all__ = ["Q2"]
 
-
-def between(
-    results: Results, one: Cell, other: Cell, rng: np.random.Generator
-) -> dict[str, Comparison] | None:
-    """IPs of one cell against another's, paired, on inputs that both attacks succeeded on.
-
-    ``None`` where there are fewer than three such inputs.
-    """
-    rows = results.success(one) & results.success(other)
-    if rows.sum() < 3:
-        return None
-    return {
-        p: compare(results.profile(one, p)[rows], results.profile(other, p)[rows], rng=rng)
-        for p in PROFILES
-    }
-
-
-def _best(found: dict[str, Comparison]) -> tuple[str, int]:
-    """The profile and the tap at which two conditions differ most."""
-    profile = max(found, key=lambda p: abs(found[p].d_z[strongest(found[p])]))
-    return profile, strongest(found[profile])
+FIGURE: Final = frozenset({"fgsm", "igsm", "deepfool", "cw"})
+"""The attacks that the paper's figure compares; pairs with others are ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +44,31 @@ class _Q2:
     def cells(self, spec: StudySpec) -> tuple[Cell, ...]:
         cells: list[Cell] = []
         for model in _models(spec):
-            attacks = spec.attacks_on(model)
-            names = [a.id for a in attacks] + [NOISE + a.id for a in attacks if a.control]
-            cells += [Cell(model, name) for name in (BENIGN, *names)]
+            attacks = [a for a in spec.attacks_on(model) if controlled(a)]
+            cells += [Cell(model, name) for a in attacks for name in named(a)]
+            cells += [Cell(model, BENIGN)] if attacks else []
         if not cells:
-            raise BadInput("Q2 needs an attack")
+            raise lacking("Q2 needs an attack")
         return tuple(cells)
 
     def claims(self, results: Results, rng: np.random.Generator) -> tuple[Claim, ...]:
         out = []
         for model in _models(results.spec):
-            if len(results.spec.attacks_on(model)) > 1:
-                out.append(_attacks_differ(results, model, rng))
-            out.append(_noise_differs(results, model, rng))
-            if results.spec.readers:
-                out.append(_takeover(results, model, rng))
+            attacks = [a for a in results.spec.attacks_on(model) if controlled(a)]
+            cells = [Cell(model, a.id) for a in attacks]
+            shown = [Cell(model, a.id) for a in attacks if a.name in FIGURE]
+            pairs = list(combinations(cells, 2))
+            ours = [p for p in pairs if not set(p) <= set(shown)]
+            if len(shown) > 1:
+                out.append(_attacks_differ(results, list(combinations(shown, 2)), ours=False))
+            if ours:
+                out.append(_attacks_differ(results, ours, ours=True))
+            out += [_flows_beyond(results, cells), _drifts_beyond(results, cells)]
+            if len(cells) > 1:
+                out.append(_depths(results, cells, turn_depth, rng, "the flow turns"))
+            if len(cells) > 1 and results.spec.readers:
+                taken = "the adversarial class holds more bits for good"
+                out.append(_depths(results, cells, _takeover, rng, taken))
         return tuple(out)
 
 
@@ -92,117 +85,129 @@ def _models(spec: StudySpec) -> tuple[str, ...]:
     return several or tuple(model for model, names in kinds.items() if names)
 
 
-def _attacks_differ(results: Results, model: str, rng: np.random.Generator) -> Claim:
-    pairs = list(combinations([a.id for a in results.spec.attacks_on(model)], 2))
-    verdicts: list[Verdict] = []
-    numbers: list[Number] = []
-    for estimator in results.estimators:
-        seen = results.under(estimator)
-        large = []
-        for one, other in pairs:
-            found = between(seen, Cell(model, one), Cell(model, other), rng)
-            if found is None:
-                continue
-            large.append(any(at_least(c, LARGE).any() for c in found.values()))
-            profile, tap = _best(found)
-            name = f"{one} − {other}: {profile.upper()} at {seen.taps(model)[tap]}, {estimator}"
-            numbers.append(effect(name, found[profile], tap))
-        verdicts.append(
-            "inconclusive" if len(large) < len(pairs) or any(large) != all(large)
-            else "supported" if all(large) else "contradicted"
-        )  # fmt: skip
-    main = [x for x in numbers if x.name.endswith(results.estimators[0])]
-    share = sum(abs(x.value or 0) >= LARGE for x in main)
-    sentence = (
-        f"On {model}, {share} of {len(pairs)} pairs of attacks differ by a large effect "
-        f"(|d_z| ≥ {LARGE}) in some IP at some tap; the strongest: "
-        + "; ".join(f"{x.name.rpartition(',')[0]} {x.value:+.2f}" for x in main)
-        + "."
-    )
-    return Claim(
-        claim="Different attacks lead to drastically different information flows.",
-        verdict=agree(verdicts), sentence=sentence, numbers=tuple(numbers),
-        control=_apart(results, model, pairs, rng),
-    )  # fmt: skip
-
-
-def _apart(
-    results: Results, model: str, pairs: list[tuple[str, str]], rng: np.random.Generator
-) -> Control | None:
-    """How far the attacks' own noise controls are apart: what their norms alone explain."""
-    numbers = []
-    controlled = {a.id for a in results.spec.attacks_on(model) if a.control}
+def _attacks_differ(results: Results, pairs: Sequence[tuple[Cell, Cell]], *, ours: bool) -> Claim:
+    model = pairs[0][0].model
+    found: dict[str, Told] = {}
     for one, other in pairs:
-        if {one, other} <= controlled:
-            found = between(results, Cell(model, NOISE + one), Cell(model, NOISE + other), rng)
-            if found is not None:
-                profile, tap = _best(found)
-                numbers.append(
-                    effect(f"noise: {one} − {other}: {profile.upper()}", found[profile], tap)
-                )
-    if not numbers:
-        return None
-    text = "; ".join(f"{x.name.removeprefix('noise: ')} {x.value:+.2f}" for x in numbers)
-    return Control(
-        sentence=f"Noise of the two attacks' norms, at its strongest tap: {text}.",
-        numbers=tuple(numbers),
-    )
+        rows = results.success(one) & results.success(other) & results.fair(one, other)
 
-
-def _noise_differs(results: Results, model: str, rng: np.random.Generator) -> Claim:
-    verdicts: list[Verdict] = []
-    numbers: list[Number] = []
-    for estimator in results.estimators:
-        seen = results.under(estimator)
-        beyond, none = [], []
-        for attack in (a.id for a in results.spec.attacks_on(model) if a.control):
-            found = between(seen, Cell(model, attack), Cell(model, NOISE + attack), rng)
-            if found is None:
-                continue
-            beyond.append(any(at_least(c, MEDIUM).any() for c in found.values()))
-            none.append(not any(c.significant().any() for c in found.values()))
-            profile, tap = _best(found)
-            name = (
-                f"{attack} − its noise: {profile.upper()} at {seen.taps(model)[tap]}, {estimator}"
-            )
-            numbers.append(effect(name, found[profile], tap))
-        verdicts.append(
-            "supported" if beyond and all(beyond)
-            else "contradicted" if none and all(none) else "inconclusive"
+        name = f"{one.attack} − {other.attack}"
+        found[name] = ruled(
+            results, name, lambda x: exists(x, DRASTIC), partial(_between, one, other, rows),
+            columns=results.column_names(model), oip=True,
         )  # fmt: skip
-    main = [x for x in numbers if x.name.endswith(results.estimators[0])]
+    verdict, reason = together(found)
+    large = sum(told.verdict == "supported" for told in found.values())
+    said = "; ".join(f"{name} {told.shown}" for name, told in found.items())
+    which = " (ours: pairs that the paper's figure does not show)" if ours else ""
     return Claim(
-        claim="Random noise of the same norm, input by input, shifts the flow differently (ours).",
-        verdict=agree(verdicts),
-        sentence=f"On {model}, attack against noise of the same L2 norm, where they differ most: "
-        + "; ".join(f"{x.name.rpartition(',')[0]} {x.value:+.2f} d_z" for x in main) + ".",
-        numbers=tuple(numbers),
+        claim=f"Different attacks lead to drastically different information flows{which}.",
+        verdict=verdict, reason=reason, rule="drastic",
+        sentence=f"On {model}, each beyond its {DECIDES}, {large} of {len(found)} pairs of attacks "
+        f"differ by more than {DRASTIC} d_z at their strongest tap and profile: {said}.",
+        numbers=tuple(x for told in found.values() for x in told.numbers),
     )  # fmt: skip
 
 
-def _takeover(results: Results, model: str, rng: np.random.Generator) -> Claim:
-    numbers, low, high = [], [], []
-    for attack in results.spec.attacks_on(model):
-        cell = Cell(model, attack.id)
-        rows = results.success(cell)
-        # Where no tap is taken over for good, only the last layer turns the answer: depth 1.
-        depth = np.nan_to_num(results.takeover_depth(cell)[rows], nan=1.0)
-        if len(depth) == 0:
-            continue
-        found = bootstrap(depth, rng=rng)
-        low.append(found.low)
-        high.append(found.high)
-        numbers.append(number(f"takeover depth, {attack.id}", found, unit="depth", n=len(depth)))
-    apart = bool(low) and max(low) > min(high)
-    return Claim(
-        claim="Attacks take the class information over at different depths (ours).",
-        verdict="supported" if apart else "inconclusive",
-        sentence=f"On {model}, the adversarial class holds more bits than the true one for good "
-        "from a mean depth of "
-        + ", ".join(
-            f"{x.value:.2f} [{x.low:.2f}, {x.high:.2f}] ({x.name.rpartition(' ')[2]})"
-            for x in numbers
-        )
-        + "; depth runs from 0 (input) to 1 (output).",
-        numbers=tuple(numbers),
+def _between(one: Cell, other: Cell, rows: np.ndarray, seen: Results) -> np.ndarray:
+    """What one attack does beyond its control, less what another does beyond its own."""
+    a, b = (apart(seen, cell, Results.columns, rows) for cell in (one, other))
+    return np.asarray(a - b)
+
+
+def _flows_beyond(results: Results, cells: Sequence[Cell]) -> Claim:
+    return _each(
+        results, cells, Results.columns, exists, results.column_names(cells[0].model), oip=True,
+        rule="exists", words="What an attack does to the IPs is due to this attack on this input "
+        f"(ours): its {DECIDES} does not do the same.",
+    )  # fmt: skip
+
+
+def _drifts_beyond(results: Results, cells: Sequence[Cell]) -> Claim:
+    return _each(
+        results, cells, Results.drift, lambda x: exists(x, positive=True),
+        results.taps(cells[0].model), oip=False, rule="exists upwards",
+        words="Every attack turns the flow towards its adversarial class (ours).",
+    )  # fmt: skip
+
+
+def _each(
+    results: Results,
+    cells: Sequence[Cell],
+    what: What,
+    rule_of: Callable[[np.ndarray], Ruled],
+    columns: Sequence[str],
+    *,
+    oip: bool,
+    rule: str,
+    words: str,
+) -> Claim:
+    """One rule told of every attack, each beyond its own control."""
+    found: dict[str, Told] = {}
+    controls: list[Number] = []
+    for cell in cells:
+        rows = results.success(cell) & results.fair(cell)
+        found[cell.attack] = told = ruled(
+            results, f"{cell.attack} − {DECIDES}", rule_of,
+            partial(_apart, cell, what, rows),
+            columns=columns, oip=oip,
+        )  # fmt: skip
+        other = beside(results, cell, what, rows, told.first)
+        controls += [
+            x.model_copy(update={"name": f"{cell.attack} {x.name}"})
+            for x in (other.numbers if other else ())
+        ]
+    verdict, reason = together(found)
+    said = "; ".join(
+        f"{name} {told.shown}"
+        + ("" if told.first.column is None else f" at {columns[told.first.column]}")
+        for name, told in found.items()
     )
+    return Claim(
+        claim=words, verdict=verdict, reason=reason, rule=rule,
+        sentence=f"On {cells[0].model}, beyond the {DECIDES}, where each is strongest, in d_z: "
+        f"{said}.",
+        numbers=(*(x for told in found.values() for x in told.numbers), *controls),
+    )  # fmt: skip
+
+
+def _apart(cell: Cell, what: What, rows: np.ndarray, seen: Results) -> np.ndarray:
+    return apart(seen, cell, what, rows)
+
+
+def turn_depth(results: Results, cell: Cell) -> np.ndarray:
+    """Depth from which drift is positive for good, (sample,); 1 where only the answer turns."""
+    held = np.logical_and.accumulate((results.drift(cell) > 0)[:, ::-1], axis=1)[:, ::-1]
+    depth = results.depth(cell.model)
+    return np.where(held.any(axis=1), depth[held.argmax(axis=1)], 1.0)
+
+
+def _takeover(results: Results, cell: Cell) -> np.ndarray:
+    return np.nan_to_num(results.takeover_depth(cell), nan=1.0)
+
+
+def _depths(
+    results: Results,
+    cells: Sequence[Cell],
+    what: What,
+    rng: np.random.Generator,
+    words: str,
+) -> Claim:
+    rows = np.logical_and.reduce([results.success(cell) for cell in cells])
+    pairs = list(combinations(cells, 2))
+    names = [f"{a.attack} − {b.attack}" for a, b in pairs]
+    told = ruled(
+        results, "difference of depths", exists,
+        lambda seen: np.column_stack([(what(seen, a) - what(seen, b))[rows] for a, b in pairs]),
+        columns=names,
+    )  # fmt: skip
+    depth = means({cell.attack: what(results, cell)[rows] for cell in cells}, "depth", rng)
+    said = ", ".join(f"{x.value or 0:.2f} ({x.name})" for x in depth)
+    return Claim(
+        claim=f"Attacks differ in the depth from which {words} (ours).",
+        verdict=told.verdict, reason=told.reason, rule="exists",
+        sentence=f"On {cells[0].model}, {words} from a mean depth of {said} on, over the "
+        f"{int(rows.sum())} inputs on which all succeed; depth runs from 0 (input) to 1 (output). "
+        f"The pair that differs most: {told.numbers[0].name.partition(': ')[2]} {told.shown} d_z.",
+        numbers=(*told.numbers, *depth),
+    )  # fmt: skip

@@ -3,61 +3,71 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from undertow.errors import BadInput
-from undertow.statistics.effects import bootstrap
-from undertow.store import BENIGN, Cell, Claim
-from undertow.studies.answered.questions.paired import (
-    as_control,
+from undertow.statistics.verdicts import MUCH, beyond, more_often
+from undertow.store import BENIGN, Cell, Claim, Control
+from undertow.studies.answered.questions.claims import (
+    apart,
+    beside,
+    controlled,
+    lacking,
     means,
+    number,
     percent,
     rate,
-    show,
-    under_all,
+    ruled,
 )
-from undertow.studies.answered.questions.verdicts import MEDIUM, number, sided
-from undertow.studies.answered.results import Results
-from undertow.studies.asked.plan import NOISE
-from undertow.studies.asked.spec import StudySpec
+from undertow.studies.answered.results import DECIDES, Results
+from undertow.studies.asked.plan import named
+from undertow.studies.asked.spec import AttackSpec, StudySpec
 
 __all__ = ["Q3"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A model with a regular attack and its adaptive variant."""
+    """A defended model with a variant of an attack that is not adapted to it, and one that is."""
 
     model: str
-    regular: str
-    adaptive: str
+    regular: AttackSpec
+    adaptive: AttackSpec
 
-    def cell(self, attack: str, *, noise: bool = False) -> Cell:
-        return Cell(self.model, (NOISE if noise else "") + attack)
+    @property
+    def cells(self) -> tuple[Cell, Cell]:
+        return Cell(self.model, self.regular.id), Cell(self.model, self.adaptive.id)
+
+    @property
+    def words(self) -> str:
+        if self.regular.settings.get("outputs") == "softmax":
+            return (
+                "the attack that reads the softmax (ours: the variant that defences are shown on)"
+            )
+        return "the regular attack"
 
 
 def _pairs(spec: StudySpec) -> tuple[_Pair, ...]:
     """Every model that an attack and the same attack with ``adaptive`` are aimed at."""
-    out = []
-    for model in spec.models:
-        attacks = spec.attacks_on(model)
-        for adaptive in attacks:
-            for regular in attacks:
-                if (
-                    adaptive.settings.get("adaptive")
-                    and not regular.settings.get("adaptive")
-                    and regular.name == adaptive.name
-                    and regular.control
-                    and adaptive.control
-                ):
-                    out.append(_Pair(model, regular.id, adaptive.id))
+    out = [
+        _Pair(model, regular, adaptive)
+        for model in spec.models
+        for adaptive in spec.attacks_on(model)
+        for regular in spec.attacks_on(model)
+        if adaptive.settings.get("adaptive")
+        and not regular.settings.get("adaptive")
+        and regular.name == adaptive.name
+        and controlled(regular)
+        and controlled(adaptive)
+    ]
     if not out:
-        raise BadInput(
-            "Q3 needs a regular and an adaptive variant of one attack on one model, each with its "
-            "control (settings: {adaptive: true})"
+        raise lacking(
+            "Q3 needs a regular and an adaptive variant of one attack on one model (settings: "
+            "{adaptive: true}), each"
         )
-    return tuple(out)
+    # What reads the logits is the regular attack; the softmax is a variant of it.
+    return tuple(sorted(out, key=lambda p: p.regular.settings.get("outputs") == "softmax"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +76,19 @@ class _Q3:
     words: str = "How are existing defence mechanisms often vulnerable to adaptive attacks?"
 
     def cells(self, spec: StudySpec) -> tuple[Cell, ...]:
-        cells: list[Cell] = []
-        for pair in _pairs(spec):
-            both = (pair.regular, pair.adaptive)
-            cells.append(Cell(pair.model, BENIGN))
-            cells += [pair.cell(attack, noise=n) for attack in both for n in (False, True)]
-        return tuple(cells)
+        return tuple(
+            Cell(pair.model, name)
+            for pair in _pairs(spec)
+            for name in (BENIGN, *named(pair.regular), *named(pair.adaptive))
+        )
 
     def claims(self, results: Results, rng: np.random.Generator) -> tuple[Claim, ...]:
-        return tuple(
-            claim
-            for pair in _pairs(results.spec)
-            for claim in (
-                _further(results, pair, rng),
-                _hindered(results, pair, rng),
-                _beyond_noise(results, pair, rng),
-            )
+        pairs = _pairs(results.spec)
+        own = {pair.cells[1]: pair for pair in pairs}.values()
+        return (
+            *(_further(results, pair, rng) for pair in pairs),
+            *(_hindered(results, pair) for pair in pairs),
+            *(_beyond_control(results, pair) for pair in own),
         )
 
 
@@ -89,67 +96,75 @@ Q3 = _Q3()
 
 
 def _further(results: Results, pair: _Pair, rng: np.random.Generator) -> Claim:
-    def gap(seen: Results) -> np.ndarray:
-        return seen.difference(pair.cell(pair.adaptive)) - seen.difference(pair.cell(pair.regular))
+    regular, adaptive = pair.cells
+    rows = results.fair(regular, adaptive)
 
-    name = f"{pair.adaptive} − {pair.regular}"
-    verdict, effects = under_all(results, name, gap, rng, least=MEDIUM)
+    def gap(seen: Results) -> np.ndarray:
+        far, near = (apart(seen, cell, Results.difference, rows) for cell in (adaptive, regular))
+        return np.asarray(far - near)
+
+    name = f"{adaptive.attack} − {regular.attack}"
+    told = ruled(results, name, partial(beyond, size=MUCH), gap, oip=True)
     sizes = means(
         {
-            f"difference from benign, {attack}": results.difference(pair.cell(attack))
-            for attack in (pair.adaptive, pair.regular)
+            f"difference from benign, {c.attack}": results.difference(c)
+            for cell in (adaptive, regular)
+            for c in (cell, results.control(cell))
         },
         "benign s.d.", rng,
     )  # fmt: skip
-    noise = results.difference(pair.cell(pair.adaptive, noise=True)) - results.difference(
-        pair.cell(pair.regular, noise=True)
-    )
     return Claim(
         claim="On the distilled model, inputs of the adaptive attack (successful and failed ones) "
-        "deviate much further from benign ones than those of the regular attack.",
-        verdict=verdict,
-        sentence=f"On {pair.model}, the IPs of {pair.adaptive} are {sizes[0].value or 0:.1f} "
-        f"benign standard deviations from benign, those of {pair.regular} "
-        f"{sizes[1].value or 0:.1f}; paired by input that is {show(effects[0])} d_z "
-        f"(n = {effects[0].n}).",
-        numbers=(*effects, *sizes),
-        control=as_control(
-            "Noise of the two attacks' norms differs by {}: what their norms alone explain.",
-            "noise: adaptive − regular", noise, rng,
-        ),
+        f"deviate much further from benign ones than those of {pair.words}.",
+        verdict=told.verdict, reason=told.reason, rule="much",
+        sentence=f"On {pair.model}, {adaptive.attack} is {sizes[0].value or 0:.2f} benign standard "
+        f"deviations from benign and its {DECIDES} {sizes[1].value or 0:.2f}, {regular.attack} "
+        f"{sizes[2].value or 0:.2f} and its {DECIDES} {sizes[3].value or 0:.2f}: paired by input, "
+        f"what is beyond the {DECIDES} differs by {told.shown} d_z (n = {told.first.n}).",
+        numbers=(*told.numbers, *sizes),
     )  # fmt: skip
 
 
-def _hindered(results: Results, pair: _Pair, rng: np.random.Generator) -> Claim:
-    regular, adaptive = (results.success(pair.cell(a)) for a in (pair.regular, pair.adaptive))
-    stalled = results.attacks(pair.cell(pair.regular))["stalled"].values.astype(bool)
-    gap = bootstrap(adaptive.astype(float) - regular.astype(float), rng=rng)
+def _hindered(results: Results, pair: _Pair) -> Claim:
+    regular, adaptive = pair.cells
+    hits = {cell: results.success(cell) for cell in pair.cells}
+    stalled = results.attacks(regular)["stalled"].values.astype(bool)
+    told = more_often(hits[adaptive], hits[regular])
     rates = (
-        rate(f"success, {pair.regular}", regular),
-        rate(f"success, {pair.adaptive}", adaptive),
-        rate(f"stalled, {pair.regular}", stalled),
-        rate("noise: fooled", results.fooled(pair.cell(pair.adaptive, noise=True))),
+        rate(f"success, {regular.attack}", hits[regular]),
+        rate(f"success, {adaptive.attack}", hits[adaptive]),
+        rate(f"stalled, {regular.attack}", stalled),
+    )
+    controls = tuple(
+        rate(f"fooled, {c.attack}", results.fooled(c)) for c in results.controls(adaptive)
     )
     return Claim(
-        claim="The defence hinders the regular attack, and the adaptive attack gets around it.",
-        verdict=sided(gap),
-        sentence=f"On {pair.model}, {pair.regular} succeeds on {percent(rates[0])} of the inputs "
-        f"(on {percent(rates[2])} its gradients vanish), {pair.adaptive} on {percent(rates[1])}; "
-        f"noise of the adaptive attack's norm fools it on {percent(rates[3])}.",
-        numbers=(number("adaptive − regular, success", gap, unit="share", n=len(regular)), *rates),
-    )
+        claim=f"The defence hinders {pair.words}, and the adaptive attack gets around it.",
+        verdict=told.verdict, reason=told.reason, rule="more often",
+        sentence=f"On {pair.model}, {regular.attack} succeeds on {percent(rates[0])} of the inputs "
+        f"(on {percent(rates[2])} its gradients vanish), {adaptive.attack} on {percent(rates[1])}.",
+        numbers=(number("adaptive − regular, success", told, unit="share", n=told.n), *rates),
+        control=Control(
+            sentence="Of the adaptive attack's norm, "
+            + ", ".join(f"{x.name.removeprefix('fooled, ')} fools {percent(x)}" for x in controls)
+            + " of the inputs.",
+            numbers=controls,
+        ) if controls else None,
+    )  # fmt: skip
 
 
-def _beyond_noise(results: Results, pair: _Pair, rng: np.random.Generator) -> Claim:
-    def gap(seen: Results) -> np.ndarray:
-        attack, noise = (pair.cell(pair.adaptive, noise=n) for n in (False, True))
-        return seen.difference(attack) - seen.difference(noise)
-
-    verdict, effects = under_all(results, f"{pair.adaptive} − its noise", gap, rng)
+def _beyond_control(results: Results, pair: _Pair) -> Claim:
+    cell = pair.cells[1]
+    rows = results.fair(cell)
+    told = ruled(
+        results, f"{cell.attack} − {DECIDES}", beyond,
+        lambda seen: apart(seen, cell, Results.difference, rows), oip=True,
+    )  # fmt: skip
     return Claim(
-        claim="Random noise of the same norm does not deviate as far (ours).",
-        verdict=verdict,
-        sentence=f"On {pair.model}, {pair.adaptive} is further from benign than noise of its "
-        f"norm by {show(effects[0])} d_z (n = {effects[0].n}).",
-        numbers=effects,
-    )
+        claim=f"The adaptive attack deviates further than its {DECIDES} does (ours).",
+        verdict=told.verdict, reason=told.reason, rule="beyond",
+        sentence=f"On {pair.model}, {cell.attack} is further from benign than its {DECIDES} by "
+        f"{told.shown} d_z (n = {told.first.n}).",
+        numbers=told.numbers,
+        control=beside(results, cell, Results.difference, rows),
+    )  # fmt: skip

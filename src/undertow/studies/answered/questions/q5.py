@@ -2,47 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import numpy as np
 
-from undertow.errors import BadInput
-from undertow.statistics.effects import Interval, bootstrap
+from undertow.statistics.association import Pair, Scored, auc, gain, partial_correlation, scored
+from undertow.statistics.verdicts import (
+    ASSOCIATION,
+    GAIN,
+    Ruled,
+    beyond,
+    more_often,
+    pseudo_values,
+    share_beyond,
+)
 from undertow.store import Cell, Claim, Control, Number
-from undertow.store.answers import Verdict
-from undertow.studies.answered.questions.crossing import Crossing, crossing
-from undertow.studies.answered.questions.paired import (
-    as_control,
+from undertow.studies.answered.questions.claims import (
+    agree,
+    apart,
+    controlled,
+    lacking,
+    number,
     percent,
     rate,
-    resampled,
+    ruled,
     show,
-    under_all,
+    together,
 )
-from undertow.studies.answered.questions.verdicts import agree, number, sided
-from undertow.studies.answered.results import Results
-from undertow.studies.asked.plan import NOISE, cells_of
+from undertow.studies.answered.questions.crossing import Crossing, crossing
+from undertow.studies.answered.questions.q2 import turn_depth
+from undertow.studies.answered.results import DECIDES, Results
+from undertow.studies.asked.plan import TOGETHER, cells_of, named
 from undertow.studies.asked.spec import AttackSpec, StudySpec
 
 __all__ = ["Q5"]
 
 NEGLIGIBLE: Final = 0.05
-"""Transfer that exceeds noise by less than this share is called none."""
+"""Transfer that exceeds the control by less than this share is called none."""
 NAMED: Final = "deep_conv"
 """The model on which the paper's JSMA makes no transferable inputs."""
 
 
 def _case(spec: StudySpec) -> Crossing:
     """The models that an ensemble attack is aimed at; without one, all that are no compression."""
-    together = [spec.aims(attack)[0] for attack in spec.attacks if attack.ensemble]
+    combined = [spec.aims(attack)[0] for attack in spec.attacks if attack.ensemble]
     original = tuple(m for m in spec.models if m not in spec.compressed.values())
-    case = crossing(spec, max(together, key=len, default=original))
+    case = crossing(spec, max(combined, key=len, default=original))
     if case is None:
-        raise BadInput(
-            "Q5 needs two models or more, and an attack on all of them, read_by all "
-            "of them, with its control"
+        raise lacking(
+            "Q5 needs two models or more, and an attack on all of them, read_by all of them"
         )
     return case
 
@@ -52,13 +63,27 @@ def _ensembles(spec: StudySpec, case: Crossing) -> tuple[AttackSpec, ...]:
     return tuple(
         attack
         for attack in spec.attacks
-        if attack.ensemble and attack.control and set(spec.aims(attack)[0]) <= set(case.models)
+        if attack.ensemble and controlled(attack) and set(spec.aims(attack)[0]) <= set(case.models)
     )
 
 
-def _ensemble_cells(spec: StudySpec, case: Crossing) -> tuple[Cell, ...]:
-    names = {name for e in _ensembles(spec, case) for name in (e.id, NOISE + e.id)}
-    return tuple(c for c in cells_of(spec) if c.attack in names and c.model in case.models)
+def _alone(spec: StudySpec, ensemble: AttackSpec, readers: Sequence[str]) -> dict[str, AttackSpec]:
+    """By member: the ensemble's own attack on that member alone, at the same L2, read by all."""
+    inner = dict(ensemble.settings.get("attack") or {})
+    name = inner.pop("name", None)
+    return {
+        member: attack
+        for member in spec.aims(ensemble)[0]
+        for attack in spec.attacks_on(member)
+        if attack.name == name
+        and attack.settings == inner
+        and attack.match_l2 == ensemble.match_l2
+        and set(readers) <= {member, *attack.read_by}
+    }
+
+
+def _of_single(attack: AttackSpec, member: str, model: str) -> Cell:
+    return Cell(model, attack.id, None if model == member else member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,206 +93,276 @@ class _Q5:
 
     def cells(self, spec: StudySpec) -> tuple[Cell, ...]:
         case = _case(spec)
-        return (*case.cells, *_ensemble_cells(spec, case))
+        names = {name for e in _ensembles(spec, case) for name in named(e)}
+        alone = {
+            attack.id for e in _ensembles(spec, case) for attack in _alone(spec, e, ()).values()
+        }
+        others = [c for c in cells_of(spec) if c.attack in names | alone and c.model in case.models]
+        return (*case.cells, *others)
 
     def claims(self, results: Results, rng: np.random.Generator) -> tuple[Claim, ...]:
-        case = _case(results.spec)
-        out = [_aimed_further(results, case, rng), _transferable_further(results, case, rng)]
-        if NAMED in case.models:
-            out.append(_none_from(results, case, NAMED, rng))
-        out += [
-            _together(results, case, attack.id, rng)
-            for attack in _ensembles(results.spec, case)
-            if set(results.spec.aims(attack)[0]) == set(case.models)
+        spec, case = results.spec, _case(results.spec)
+        out = [
+            _aimed_further(results, case),
+            _transferable_further(results, case),
+            _beyond_margin(results, case),
         ]
-        out += [
-            _unseen(results, case, cell, rng)
-            for cell in _ensemble_cells(results.spec, case)
-            if cell.source is not None and cell.control_of is None
-        ]
+        if NAMED in case.models and len(case.models) > 2:
+            out += [_none_from(results, case, NAMED), _less_from(results, case, NAMED)]
+        for ensemble in _ensembles(spec, case):
+            members = spec.aims(ensemble)[0]
+            unseen = [m for m in ensemble.read_by if m not in members and m in case.models]
+            if set(members) == set(case.models):
+                out.append(_together(results, ensemble, case.models, seen=True))
+            out += [_together(results, ensemble, (m,), seen=False) for m in unseen]
         return tuple(out)
 
 
 Q5 = _Q5()
 
 
-def _aimed_further(results: Results, case: Crossing, rng: np.random.Generator) -> Claim:
-    rows = np.logical_and.reduce([results.success(case.cell(m, m)) for m in case.models])
+def _oip(seen: Results, cell: Cell) -> np.ndarray:
+    return seen.difference(cell, ("oip",))
 
-    def gap(seen: Results, model: str, *, noise: bool = False) -> np.ndarray:
+
+def _aimed_further(results: Results, case: Crossing) -> Claim:
+    aims = [case.cell(m, m) for m in case.models]
+    rows = np.logical_and.reduce([results.success(cell) for cell in aims]) & results.fair(*aims)
+
+    def gap(seen: Results, model: str) -> np.ndarray:
         here, *others = (
-            seen.difference(case.cell(model, source, noise=noise), ("oip",))[rows]
+            apart(seen, case.cell(model, source), _oip, rows)
             for source in (model, *(s for s in case.models if s != model))
         )
         return np.asarray(here - np.mean(others, axis=0))
 
-    verdicts: list[Verdict] = []
-    numbers: list[Number] = []
-    for model in case.models:
-        verdict, effects = under_all(
-            results, f"{model}: aimed at it − at another", partial(gap, model=model), rng
+    found = {
+        model: ruled(
+            results, f"{model}: aimed at it − at another", beyond, partial(gap, model=model),
+            oip=True,
         )
-        verdicts.append(verdict)
-        numbers += effects
-    main = numbers[:: len(results.estimators)]
-    noise = np.mean([gap(results, m, noise=True) for m in case.models], axis=0)
+        for model in case.models
+    }  # fmt: skip
+    verdict, reason = together(found)
+    said = ", ".join(f"{told.shown} d_z on {m}" for m, told in found.items())
     return Claim(
         claim="The OIPs of adversarial inputs deviate further from benign on the model that they "
         "are aimed at than on another one.",
-        verdict=agree(verdicts),
+        verdict=verdict, reason=reason, rule="beyond",
         sentence=f"{case.attack} inputs aimed at the model that infers against those aimed at "
-        "another: " + ", ".join(
-            f"{show(x)} d_z on {m}" for m, x in zip(case.models, main, strict=True)
-        ) + f" (n = {main[0].n}).",
-        numbers=tuple(numbers),
-        control=as_control(
-            "Noise of the norms of the one and of the others, over all models: {}.",
-            "noise: aimed at it − at another", noise, rng,
-        ),
+        f"another, each beyond its {DECIDES}: {said} (n = {int(rows.sum())}).",
+        numbers=tuple(x for told in found.values() for x in told.numbers),
     )  # fmt: skip
 
 
-def _split_gap(
-    results: Results, case: Crossing, rng: np.random.Generator, *, noise: bool = False
-) -> tuple[Interval, int, int]:
-    """Mean OIP shift of transferable minus that of non-transferable inputs.
-
-    Within each pair of models, and averaged over the pairs that have both kinds, since pairs differ
-    in how far they shift and in how much they transfer.
-    """
-    pairs = []
-    for model, source in case.pairs:
-        aimed = case.cell(model, source)
-        shift = results.difference(case.cell(model, source, noise=noise), ("oip",))
-        pairs.append((shift, results.fooled(aimed), results.success(aimed)))
-
-    def gap(rows: np.ndarray) -> float:
-        gaps = []
-        for shift, fooled, made in pairs:
-            yes, no = (shift[rows][made[rows] & (fooled[rows] == kind)] for kind in (True, False))
-            if len(yes) and len(no):
-                gaps.append(yes.mean() - no.mean())
-        return float(np.mean(gaps)) if gaps else float("nan")
-
-    yes = sum(int((f & m).sum()) for _, f, m in pairs)
-    no = sum(int((~f & m).sum()) for _, f, m in pairs)
-    return resampled(gap, results.spec.data.inputs, rng), yes, no
+def _read(
+    results: Results, case: Crossing, added: Callable[[str, str], np.ndarray]
+) -> tuple[Pair, ...]:
+    """The inputs made on one model and read by another, with the benign margin on the latter."""
+    return tuple(
+        Pair(
+            hit=results.fooled(case.cell(model, source)),
+            known=results.margin(model),
+            added=np.column_stack([added(model, source)]),
+            used=results.success(case.cell(model, source)) & results.fair(case.cell(model, source)),
+        )
+        for model, source in case.pairs
+    )
 
 
-def _transferable_further(results: Results, case: Crossing, rng: np.random.Generator) -> Claim:
-    verdicts: list[Verdict] = []
-    numbers: list[Number] = []
-    for estimator in results.estimators:
-        found, yes, no = _split_gap(results.under(estimator), case, rng)
-        # An interval from a handful of transferable inputs would look surer than it is.
-        verdicts.append(sided(found) if min(yes, no) >= 10 else "inconclusive")
-        name = f"transferable − non-transferable, {estimator}"
-        numbers.append(number(name, found, unit="benign s.d.", n=yes + no))
-    noise, _, _ = _split_gap(results, case, rng, noise=True)
-    control = number("noise: on the same inputs", noise, unit="benign s.d.", n=yes + no)
+def _transferable_further(results: Results, case: Crossing) -> Claim:
+    n = results.spec.data.inputs
+    everything = np.ones(n, dtype=bool)
+
+    def groups(seen: Results, kind: str = DECIDES) -> np.ndarray:
+        pairs = _read(
+            results, case, lambda m, s: apart(seen, case.cell(m, s), _oip, everything, kind)
+        )
+        return pseudo_values(partial(partial_correlation, pairs), n)
+
+    told = ruled(
+        results, "partial correlation of shift and transfer",
+        partial(share_beyond, size=ASSOCIATION), groups, unit="r", oip=True,
+    )  # fmt: skip
+    pairs = _read(results, case, lambda m, s: everything.astype(float))
+    yes = sum(int((p.hit & p.used).sum()) for p in pairs)
+    no = sum(int((~p.hit & p.used).sum()) for p in pairs)
+    controls = tuple(
+        number(f"beyond {kind}", share_beyond(groups(results, kind), ASSOCIATION), unit="r", n=n)
+        for kind in case.spec.controls
+    )
     return Claim(
         claim="The OIPs of transferable inputs deviate further from benign than those of "
         "non-transferable ones.",
-        verdict=agree(verdicts),
-        sentence=f"On a model that they were not aimed at, {yes} transferable {case.attack} inputs "
-        f"shift the OIP further than {no} non-transferable ones by {show(numbers[0])} benign "
-        "standard deviations.",
-        numbers=tuple(numbers),
+        verdict=told.verdict, reason=told.reason, rule="association",
+        sentence=f"Among inputs of the same benign margin on the model that reads them, the OIP "
+        f"shift of {case.attack} beyond its {DECIDES} goes with transfer by r = {told.shown} "
+        f"({yes} that transfer, {no} that do not, over {len(pairs)} pairs of models).",
+        numbers=told.numbers,
         control=Control(
-            sentence=f"Noise of the same norms on the same inputs: {show(control)}; what is left "
-            "there is a property of the inputs, not of the attack.",
-            numbers=(control,),
+            sentence="The same "
+            + ", ".join(f"{x.name} {show(x)}" for x in controls) + ".",
+            numbers=controls,
         ),
+    )  # fmt: skip
+
+
+def _beyond_margin(results: Results, case: Crossing) -> Claim:
+    """What the flow on the model aimed at tells of transfer beyond the benign margin."""
+    n = results.spec.data.inputs
+
+    def features(seen: Results, model: str, source: str) -> np.ndarray:
+        cell = case.cell(source, source)
+        found = [turn_depth(seen, cell), seen.drift(cell)[:, -1]]
+        if results.spec.readers:
+            found.append(np.nan_to_num(seen.takeover_depth(cell), nan=1.0))
+        return np.column_stack(found)
+
+    def halves(seen: Results) -> tuple[Scored, ...]:
+        return scored(_read(results, case, partial(features, seen)), n)
+
+    told = ruled(
+        results, "AUC with the flow − AUC of the margin", partial(share_beyond, size=GAIN),
+        lambda seen: pseudo_values(partial(gain, halves(seen)), n), unit="AUC",
+    )  # fmt: skip
+    rated = halves(results)
+    alone, both = (
+        float(np.mean([auc(half.hit, getattr(half, name)) for half in rated])) if rated else np.nan
+        for name in ("alone", "both")
     )
+    return Claim(
+        claim="The flow on the model aimed at tells which inputs transfer, beyond what their "
+        "benign margin tells (ours).",
+        verdict=told.verdict, reason=told.reason, rule="gain",
+        sentence=f"The benign margin on the model that reads ranks {case.attack} inputs by whether "
+        f"they transfer with an AUC of {alone:.2f}; with the depths at which flow and class "
+        f"information turn, and the drift at the last tap, {both:.2f}: {told.shown} more.",
+        numbers=(
+            *told.numbers,
+            _auc("AUC of the margin", alone, n),
+            _auc("AUC with the flow", both, n),
+        ),
+    )  # fmt: skip
 
 
-def _none_from(results: Results, case: Crossing, source: str, rng: np.random.Generator) -> Claim:
+def _auc(name: str, value: float, n: int) -> Number:
+    return Number(name=name, value=value, unit="AUC", low=None, high=None, n=n, d_z=None,
+                  p_adjusted=None)  # fmt: skip
+
+
+def _excess(results: Results, case: Crossing, source: str, model: str) -> np.ndarray:
+    """Whether each input fools the model, minus whether its control does, (sample,)."""
+    cell = case.cell(model, source)
+    return results.fooled(cell).astype(float) - results.fooled(results.control(cell))
+
+
+def _none_from(results: Results, case: Crossing, source: str) -> Claim:
+    aim = case.cell(source, source)
+    made = results.success(aim) & results.fair(aim)
     readers = [m for m in case.models if m != source]
-    made = results.success(case.cell(source, source))
-    hits = {m: results.fooled(case.cell(m, source))[made] for m in readers}
-    noisy = {m: results.fooled(case.cell(m, source, noise=True))[made] for m in readers}
-    rates = {m: rate(f"{source} to {m}", hits[m]) for m in readers}
-    noise = {m: rate(f"noise: {source} to {m}", noisy[m]) for m in readers}
-    excess = {m: bootstrap(hits[m].astype(float) - noisy[m], rng=rng) for m in readers}
+    rates = {
+        m: rate(f"{source} to {m}", results.fooled(case.cell(m, source))[made]) for m in readers
+    }
+    found = {m: share_beyond(_excess(results, case, source, m)[made], NEGLIGIBLE) for m in readers}
+    controls = tuple(
+        rate(f"{c.attack}: {source} to {m}", results.fooled(c)[made])
+        for m in readers
+        for c in results.controls(case.cell(m, source))
+    )
     return Claim(
         claim=f"JSMA yields no transferable inputs from {source}.",
-        verdict="supported" if all(x.high < NEGLIGIBLE for x in excess.values())
-        else "contradicted" if any(x.low > NEGLIGIBLE for x in excess.values())
+        verdict="contradicted" if any(x.verdict == "supported" for x in found.values())
+        else "supported" if all(x.high < NEGLIGIBLE for x in found.values())
         else "inconclusive",
+        reason=f"none is less than {100 * NEGLIGIBLE:.0f} points beyond the {DECIDES}",
+        rule="excess",
         sentence=f"Of the {case.attack} inputs made on {source}, "
         + " and ".join(f"{percent(rates[m])} fool {m}" for m in readers)
-        + "; more than noise of the same norms by "
+        + f"; more than their {DECIDES}s by "
         + " and ".join(
-            f"{100 * x.value:.0f} [{100 * x.low:.0f}, {100 * x.high:.0f}]" for x in excess.values()
+            f"{100 * x.value:.0f} [{100 * x.low:.0f}, {100 * x.high:.0f}]" for x in found.values()
         )
-        + f" points, of which {100 * NEGLIGIBLE:.0f} count as none.",
+        + " points.",
         numbers=(
             *rates.values(),
-            *(number(f"{source} to {m}, beyond noise", x, unit="share", n=int(made.sum()))
-              for m, x in excess.items()),
+            *(number(f"{source} to {m}, beyond {DECIDES}", x, unit="share", n=x.n)
+              for m, x in found.items()),
         ),
         control=Control(
-            sentence="Noise of the same norms fools "
-            + " and ".join(f"{m} on {percent(x)}" for m, x in noise.items())
-            + " of the same inputs.",
-            numbers=tuple(noise.values()),
+            sentence="The controls: " + ", ".join(f"{x.name} {percent(x)}" for x in controls) + ".",
+            numbers=controls,
         ),
     )  # fmt: skip
 
 
-def _fools_all(results: Results, case: Crossing, source: str, *, noise: bool = False) -> np.ndarray:
-    hits = [results.fooled(case.cell(m, source, noise=noise)) for m in case.models]
-    return np.asarray(np.logical_and.reduce(hits))
-
-
-def _together(results: Results, case: Crossing, ensemble: str, rng: np.random.Generator) -> Claim:
-    all_at_once = results.success(Cell(case.models[0], ensemble))
-    single = {s: _fools_all(results, case, s) for s in case.models}
-    gap = bootstrap(all_at_once - np.mean(list(single.values()), axis=0), rng=rng)
-    rates = (
-        rate(f"fool all models, {ensemble}", all_at_once),
-        *(rate(f"fool all models, {case.attack} on {s}", hits) for s, hits in single.items()),
-    )
-    noisy = [results.fooled(Cell(m, NOISE + ensemble)) for m in case.models]
-    noise = rate("noise: fools all models", np.logical_and.reduce(noisy))
+def _less_from(results: Results, case: Crossing, source: str) -> Claim:
+    """A contrast: transfer from one model against that from the others, each beyond its control."""
+    aims = [case.cell(m, m) for m in case.models]
+    rows = np.logical_and.reduce([results.success(cell) for cell in aims]) & results.fair(*aims)
+    per_source = {
+        s: np.mean([_excess(results, case, s, m) for m in case.models if m != s], axis=0)[rows]
+        for s in case.models
+    }
+    others = np.mean([x for s, x in per_source.items() if s != source], axis=0)
+    told = share_beyond(others - per_source[source], 0.0)
+    each = {s: share_beyond(x, 0.0) for s, x in per_source.items()}
     return Claim(
-        claim="Attacking the models together yields transferable inputs.",
-        verdict=sided(gap),
-        sentence=f"{percent(rates[0])} of the {ensemble} inputs fool all of "
-        f"{', '.join(case.models)}; of the {case.attack} inputs made on one of them "
-        + ", ".join(f"{percent(x)} ({s})" for s, x in zip(single, rates[1:], strict=True)) + ".",
-        numbers=(number("ensemble − one model", gap, unit="share", n=len(all_at_once)), *rates),
-        control=Control(
-            sentence=f"Noise of the ensemble's norm fools all of them on {percent(noise)}.",
-            numbers=(noise,),
+        claim=f"Fewer inputs transfer from {source} than from the other models (ours).",
+        verdict=told.verdict, reason=told.reason, rule="excess",
+        sentence=f"Of the {told.n} inputs that {case.attack} made on all models, beyond their "
+        f"{DECIDES}s "
+        + ", ".join(f"{100 * x.value:.0f} % transfer from {s}" for s, x in each.items())
+        + f"; the others' mean less {source}'s is {100 * told.value:.0f} points "
+        f"[{100 * told.low:.0f}, {100 * told.high:.0f}].",
+        numbers=(
+            number(f"others − {source}, beyond {DECIDES}", told, unit="share", n=told.n),
+            *(number(f"from {s}, beyond {DECIDES}", x, unit="share", n=x.n)
+              for s, x in each.items()),
         ),
     )  # fmt: skip
 
 
-def _unseen(results: Results, case: Crossing, cell: Cell, rng: np.random.Generator) -> Claim:
-    """Whether an ensemble's inputs transfer to a model that was not among its members."""
-    made = results.success(cell)
-    ours = results.fooled(cell) & made
-    members = [m for m in results.aimed(cell) if m in case.models]
-    others = [results.fooled(case.cell(cell.model, m)) for m in members]
-    gap = bootstrap(ours - np.mean(others, axis=0), rng=rng)
+def _together(
+    results: Results, ensemble: AttackSpec, models: Sequence[str], *, seen: bool
+) -> Claim:
+    """The ensemble against the same attack on one member, by the share that fools ``models``."""
+    members = results.spec.aims(ensemble)[0]
+    alone = _alone(results.spec, ensemble, models)
+    source = None if seen else TOGETHER.join(members)
+    ours = np.logical_and.reduce([results.fooled(Cell(m, ensemble.id, source)) for m in models])
+    hits = {
+        s: np.logical_and.reduce([results.fooled(_of_single(a, s, m)) for m in models])
+        for s, a in alone.items()
+    }
+    found: dict[str, Ruled] = {s: more_often(ours, h) for s, h in hits.items()}
+    names = {s: f"{alone[s].id} on {s}" for s in alone}
     rates = (
-        rate(f"{cell.attack} to {cell.model}", ours),
-        *(rate(f"{case.attack} on {m} to {cell.model}", h)
-          for m, h in zip(members, others, strict=True)),
+        rate(ensemble.id, ours), *(rate(names[s], h) for s, h in hits.items()),
     )  # fmt: skip
-    noise = rate("noise", results.fooled(Cell(cell.model, NOISE + cell.attack, cell.source)))
-    return Claim(
-        claim="An ensemble's inputs transfer better than one model's to a model that was not among "
-        "its members (ours).",
-        verdict=sided(gap),
-        sentence=f"{cell.attack} on {' and '.join(members)} fools {cell.model} on "
-        f"{percent(rates[0])} of the inputs, {case.attack} on one of them on "
-        + " and ".join(f"{percent(x)} ({m})" for m, x in zip(members, rates[1:], strict=True))
-        + ".",
-        numbers=(number("ensemble − one model", gap, unit="share", n=len(ours)), *rates),
-        control=Control(
-            sentence=f"Noise of the ensemble's norm fools it on {percent(noise)}.",
-            numbers=(noise,),
-        ),
+    controls = tuple(
+        rate(name, np.logical_and.reduce([results.fooled(Cell(m, name, source)) for m in models]))
+        for name in named(ensemble)[1:]
     )
+    whom = "all of " + ", ".join(models) if len(models) > 1 else models[0]
+    return Claim(
+        claim="Attacking the models together yields inputs that fool all of them more often than "
+        "the same attack on one of them." if seen
+        else "An ensemble's inputs fool a model that was not among its members more often than "
+        "those of the same attack on one member (ours).",
+        verdict=agree(x.verdict for x in found.values()),
+        reason="; ".join(f"{names[s]}: {x.reason}" for s, x in found.items())
+        or "the study has no such attack on one member, read by all, at the same L2",
+        rule="more often",
+        sentence=f"{ensemble.id} on {' and '.join(members)} fools {whom} on {percent(rates[0])} of "
+        "the inputs" + "".join(f"; {x.name} on {percent(x)}" for x in rates[1:]) + ".",
+        numbers=(
+            *(number(f"{ensemble.id} − {names[s]}", x, unit="share", n=x.n)
+              for s, x in found.items()),
+            *rates,
+        ),
+        control=Control(
+            sentence="The ensemble's "
+            + ", ".join(f"{x.name.partition(':')[0]} {percent(x)}" for x in controls) + ".",
+            numbers=controls,
+        ) if controls else None,
+    )  # fmt: skip

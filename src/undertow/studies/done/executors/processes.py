@@ -181,7 +181,7 @@ class _Crew:
         lost, size = task.lost + 1, task.unit.stop - task.unit.start
         if lost < self.tries:
             # One input alone is the last resort, since it is computed by other kernels.
-            least = 2 if lost < self.tries - 1 else 1
+            least = 2 if lost < self.tries - 1 else task.unit.least
             again.append(replace(task, lost=lost, most=max(least, (task.most or size) // 2)))
             return None
         words = f"the worker process that did this shard ended ({how}), {lost} times in a row"

@@ -194,7 +194,7 @@ def fill(shop: Workshop, unit: Unit, most: int) -> tuple[Results, int]:
                 )
             return _joined(parts), most
         except Exception as problem:
-            if not out_of_memory(problem) or most <= 1:
+            if not out_of_memory(problem) or most <= unit.least:
                 raise
         # Only here, outside of the handler, is what the failed attempt held let go of.
         parts.clear()
@@ -207,12 +207,16 @@ def fill(shop: Workshop, unit: Unit, most: int) -> tuple[Results, int]:
 def _parts(start: int, stop: int, most: int) -> list[tuple[int, int, slice]]:
     """The range in as few parts as can be, as even as can be; and the rows to keep of each.
 
-    As long as two inputs fit, none is worked on alone, but beside a neighbour: kernels for one
-    input round differently, and results shall not depend on how much memory there was.
+    Pairs stay together, for the transplants. As long as two inputs fit, none is worked on alone,
+    but beside a neighbour: kernels for one input round differently, and results shall not depend
+    on how much memory there was.
     """
+    if most == 1:
+        return [(row, row + 1, slice(None)) for row in range(start, stop)]
     parts = []
-    for a, b in even_parts(start, stop, most):
-        if b - a > 1 or most == 1 or stop - start == 1:
+    pairs = even_parts(start // 2, (stop + 1) // 2, most // 2)
+    for a, b in ((max(start, 2 * one), min(stop, 2 * end)) for one, end in pairs):
+        if b - a > 1 or stop - start == 1:
             parts.append((a, b, slice(None)))
         elif a > start:
             parts.append((a - 1, b, slice(1, None)))
