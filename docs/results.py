@@ -136,7 +136,8 @@ def _claim(claim: dict[str, Any]) -> Iterator[str]:
     yield f"**{claim['verdict'].capitalize()}**: *{claim['claim']}*"
     yield ""
     yield prose(claim["sentence"])
-    yield from ("", f"Why: {prose(claim['reason'])} (rule: {claim['rule']}).")
+    if claim.get("reason"):
+        yield from ("", f"Why: {prose(claim['reason'])} (rule: {claim['rule']}).")
     if claim["control"] is not None:
         yield from ("", f"Controls: {prose(claim['control']['sentence'])}")
     yield from ("", "| number | value | 95 % interval | unit | n |", "|---|---|---|---|---|")
