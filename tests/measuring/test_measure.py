@@ -439,7 +439,7 @@ def test_a_meter_beside_shares_the_forward_pass_and_nothing_else(model, readers)
         found = measure_with(main, x, also={"binned": main.beside("binned")}, batch_size=4)
     finally:
         hook.remove()
-    assert sum(passes) == len(x)
+    assert sum(passes) == len(x) + len(references), "references are read once"
     alone = measure(model, x, taps=chosen, estimator="binned", references=references, batch_size=4)
     for profile in ("iip", "oip", "ioc", "iip_raw", "oip_null", "ioc_raw"):
         np.testing.assert_array_equal(found[f"{profile}@binned"], alone[profile])

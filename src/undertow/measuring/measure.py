@@ -216,6 +216,7 @@ def _own_pool(model: nn.Module, x: Images, taps: Sequence[Tap]) -> Pool | None:
     pool: Pool = _remembered(
         model, ("pool", last, x.device), lambda: Pool(model, taps, found.to(x.device))
     )
+    _ = pool.evidence  # read now: what is remembered of a model must not keep it
     return pool
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -108,7 +108,9 @@ class Forwarded:
 
 
 class Pool:
-    """Benign inputs, of which each measured input draws its own references; encoded once.
+    """Benign inputs, of which each measured input draws its own references.
+
+    They are read when they are first needed, and encoded once.
 
     Args:
         model: whose evidence maps they carry.
@@ -120,12 +122,21 @@ class Pool:
     def __init__(
         self, model: nn.Module, taps: Sequence[Tap], images: Images, batch: int = REFERENCES
     ) -> None:
-        last = [tap for tap in taps if tap.spatial][-1:]
-        rows = torch.split(images, batch)
-        parts = [reading.read(model, x, last, contract=_evidence) for x in rows]
-        found = [part.contracted for part in parts if part.contracted is not None]
-        maps = torch.cat(found)
-        self.inputs, self.evidence = References(exact(images.to(maps.device))), References(maps)
+        self.inputs = References(exact(images))
+        self._unread: tuple[nn.Module, list[Tap], Sequence[Images]] | None = (
+            model,
+            [tap for tap in taps if tap.spatial][-1:],
+            torch.split(images, batch),
+        )
+
+    @cached_property
+    def evidence(self) -> References:
+        """Their evidence maps, (reference, class, row, col)."""
+        assert self._unread is not None
+        model, last, rows = self._unread
+        parts = [reading.read(model, x, last, contract=_evidence).contracted for x in rows]
+        self._unread = None  # nothing keeps the model
+        return References(torch.cat([part for part in parts if part is not None]))
 
     def __len__(self) -> int:
         return len(self.inputs.values)
@@ -134,7 +145,11 @@ class Pool:
         """The first of them."""
         other = copy(self)
         other.inputs = References(self.inputs.values[:count])
-        other.evidence = References(self.evidence.values[:count])
+        if self._unread is not None:
+            model, last, rows = self._unread
+            other._unread = model, last, [torch.cat(list(rows))[:count]]
+        else:
+            other.evidence = References(self.evidence.values[:count])
         return other
 
     def drawn(self, draws: Draws, count: int) -> Chosen:

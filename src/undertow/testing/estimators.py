@@ -69,6 +69,25 @@ def batch_does_not_matter(estimator: Estimator) -> None:
     assert torch.equal(estimator.pairwise(codes, estimator.encode(b[5:9])), together[5:9])
 
 
+def codes_are_indexed(estimator: Estimator) -> None:
+    """Codes picked by batch and map are those of the picked maps: so references are drawn."""
+    a, pool = _relu(4, 3, 2, 64), _relu(5, 7, 4, 64)
+    reference = torch.tensor([[0, 6, 6], [3, 1, 0], [2, 2, 5]])
+    part = torch.tensor([[3, 0, 1], [2, 2, 0], [1, 3, 3]])
+    picked = estimator.pairwise(estimator.encode(a), estimator.encode(pool)[reference, part])
+    torch.testing.assert_close(picked, _bits(estimator, a, pool[reference, part]))
+
+
+def no_more_than_the_entropy(estimator: Estimator) -> None:
+    """A map that is live at one of 64 positions holds 0.12 bit, whatever it is held against."""
+    maps = torch.zeros(2, 64)
+    maps[0, 5], maps[1] = 1.0, torch.arange(64.0)
+    share = torch.tensor([1 / 64, 63 / 64])
+    most = float(-(share * share.log2()).sum())
+    found = _bits(estimator, maps[:1], maps)
+    assert float(found.max()) <= most + 1e-6, f"{float(found.max()):.3f} of {most:.3f} bits"
+
+
 def swapping_the_arguments(estimator: Estimator) -> None:
     """I(a; b) = I(b; a)."""
     a, b = _relu(4, 2, 3, 100), _normal(5, 2, 5, 100)
@@ -169,8 +188,9 @@ def known_truth(estimator: Estimator) -> None:
 CHECKS: Final[dict[str, Callable[[Estimator], None]]] = {
     check.__name__: check
     for check in (
-        is_an_estimator, shape_and_dtype, batch_does_not_matter, swapping_the_arguments,
-        permuting_the_positions, shifting_and_scaling, constant_maps, hard_values,
+        is_an_estimator, shape_and_dtype, batch_does_not_matter, codes_are_indexed,
+        no_more_than_the_entropy, swapping_the_arguments, permuting_the_positions,
+        shifting_and_scaling, constant_maps, hard_values,
         not_finite_values, a_single_position, independence, independent_zeros, known_truth,
     )
 }  # fmt: skip
