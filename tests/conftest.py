@@ -38,6 +38,7 @@ def small_spec() -> StudySpec:
         exemplar_attack="jsma",
         exemplars=3,
         readers=300,
+        reference_pool=16,
         shard=4,
         seed=7,
     )  # type: ignore[arg-type]

@@ -33,6 +33,7 @@ SPEC: dict[str, Any] = {
     "exemplar_attack": "mine_attack.py:Fade",
     "matrices": 1,
     "readers": 200,
+    "reference_pool": 16,
     "shard": 3,
 }
 
