@@ -33,7 +33,7 @@ def small_spec() -> StudySpec:
         data={"name": "digits", "inputs": 10},
         attacks=(
             {"name": "fgsm", "settings": {"epsilon": 0.2}},
-            {"name": "jsma", "target": "easiest"},
+            {"name": "jsma", "target": "easiest", "control": ("transplant",)},
         ),
         exemplar_attack="jsma",
         exemplars=3,

@@ -216,7 +216,7 @@ def test_damage_is_found_repaired_and_computed_again(
     run = study(small_spec, out=fresh_out)
     same_results(small_run, run)
     again = sum(r.tries for r in run.records.values()) - begun
-    assert again == 1 + 4 + 4, "one benign shard, fgsm and jsma each with its three controls"
+    assert again == 1 + 4 + 2, "one benign shard, fgsm and jsma each with its controls"
 
 
 def test_a_second_start_of_the_same_run_is_refused(
