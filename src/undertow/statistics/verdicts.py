@@ -205,7 +205,7 @@ def _silent(x: Array, fewest: int = FEWEST) -> str:
     if len(x) < fewest:
         return f"{len(x)} inputs, fewer than {fewest}"
     if not np.isfinite(x).all():
-        return "missing values"
+        return "too few inputs of a kind, or missing values"
     return "" if np.ptp(x) > 0 else "all inputs differ by the same, so there is no interval"
 
 
