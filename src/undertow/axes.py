@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
 CELL: Final = "cell"
 SAMPLE: Final = "sample"
@@ -23,6 +23,17 @@ PROFILES: Final = ("iip", "oip", "ioc")
 
 UNITS: Final = {"iip": "bit", "oip": "bit", "ioc": "correlation"}
 """The unit of each profile, as figures and columns print it."""
+
+ControlName: TypeAlias = Literal["noise", "spectrum", "transplant"]
+CONTROLS: Final[tuple[ControlName, ...]] = get_args(ControlName)
+"""Perturbations of an attack's L2 norm, each unlike the attack in one thing; the last decides."""
+
+
+def split_control(attack: str) -> tuple[str | None, str]:
+    """Which control of which attack ``noise:igsm`` is; ``(None, attack)`` where it is none."""
+    kind, _, of = attack.partition(":")
+    return (kind, of) if kind in CONTROLS and of else (None, attack)
+
 
 SUCCEEDED: Final = "succeeded"
 SPENT: Final = "budget spent"

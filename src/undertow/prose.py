@@ -6,22 +6,24 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from undertow.axes import CONTROLS, split_control
 from undertow.registry import registry
 
 __all__ = ["attack_name", "prose"]
 
 
-_CONTROLS: Final = {"noise": " norm", "spectrum": "", "transplant": ""}
-"""The controls, and how their names end."""
-
-
 def attack_name(attack: str) -> str:
     """An attack as a legend or a table names it; ``noise:igsm`` is ``noise, IGSM norm``."""
-    kind, _, of = attack.partition(":")
-    if of and kind in _CONTROLS:
-        return f"{kind}, {attack_name(of)}{_CONTROLS[kind]}"
+    kind, of = split_control(attack)
+    if kind:
+        return f"{kind}, {_controlled(kind, of)}"
     look = registry("attack").look(attack)
     return (look and look.label) or attack
+
+
+def _controlled(kind: str, of: str) -> str:
+    """What a control has of its attack: noise the norm alone."""
+    return f"{attack_name(of)} norm" if kind == "noise" else attack_name(of)
 
 
 def _mention(key: str) -> str:
@@ -41,9 +43,7 @@ def _attacks() -> re.Pattern[str]:
 @lru_cache(maxsize=4)
 def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
     keys = "|".join(re.escape(k) for k in sorted(names, key=len, reverse=True))
-    return re.compile(
-        rf"(?<![\w./:@-])(?:(noise|spectrum|transplant):)?({keys})(?![\w/@(-]|[.:]\S)"
-    )
+    return re.compile(rf"(?<![\w./:@-])(?:({'|'.join(CONTROLS)}):)?({keys})(?![\w/@(-]|[.:]\S)")
 
 
 def prose(sentence: str) -> str:
@@ -54,9 +54,7 @@ def prose(sentence: str) -> str:
     """
     named = _attacks().sub(
         lambda m: (
-            f"{m[1]} ({attack_name(m[2]).replace(',', '')}{_CONTROLS[m[1]]})"
-            if m[1]
-            else _mention(m[2])
+            f"{m[1]} ({_controlled(m[1], m[2]).replace(',', '')})" if m[1] else _mention(m[2])
         ),
         sentence,
     )

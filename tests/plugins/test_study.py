@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from undertow.axes import CONTROLS
 from undertow.errors import BadInput, UndertowError
 from undertow.figures.palette import markers, paints
 from undertow.prose import attack_name
 from undertow.registry import Look, Registry, plugin_hashes, registry, remember
 from undertow.report import write_report
-from undertow.store import CONTROLS, Run, open_run
+from undertow.store import Run, open_run
 from undertow.studies.asked.spec import StudySpec
 from undertow.studies.names import settled
 from undertow.studies.run import study

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from torch import nn
 
 import undertow as ut
-from undertow.axes import PROFILES
+from undertow.axes import CONTROLS, PROFILES
+from undertow.cli import main
 from undertow.errors import BadInput, Foreign
-from undertow.store import BENIGN, CONTROLS, Answers, Cell, Run, open_run
+from undertow.store import BENIGN, Answers, Cell, Run, open_run
 from undertow.studies.answered.conclude import conclude
 from undertow.studies.answered.results import Results
 from undertow.studies.asked.plan import Unit, cells_of
@@ -128,6 +130,34 @@ def test_answers_of_older_rules_are_marked(small_run: Run, tmp_path: Path) -> No
     del old["rules"]
     assert "older rules" in Answers.load(json.dumps(old)).outdated
     assert conclude(small_run) == small_run.answers, "the same answers from what is stored"
+
+
+def test_a_run_without_the_later_controls_opens_and_keeps_its_older_answers(
+    small_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As runs were made before there were transplants: control: true stood for noise alone."""
+    old = tmp_path / "old"
+    shutil.copytree(small_run.path, old)
+    for kind in ("spectrum", "transplant"):
+        for folder in (old / "results.zarr").glob(f"*/*{kind}%3A*"):
+            shutil.rmtree(folder)
+    lines = (old / "ledger.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if "spectrum:" not in line and "transplant:" not in line]
+    (old / "ledger.jsonl").write_text("".join(kept))
+    told = json.loads((old / "answers.json").read_text())
+    del told["rules"]
+    (old / "answers.json").write_text(json.dumps(told))
+    run = open_run(old)
+    assert {cell.control for cell in run.cells} == {None, "noise"}
+    assert all("without these cells" in (q.missing or "") for q in conclude(run).questions)
+    with pytest.raises(SystemExit) as left:
+        main(["runs", "answer", str(old)])
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert "cannot be answered anew, and the older answers stay" in said
+    assert said.count("\n") == 1
+    assert json.loads((old / "answers.json").read_text()) == told
+    assert "older rules" in (open_run(old).answers or Answers()).outdated
 
 
 def test_the_drift_of_every_attack_stands_beside_its_controls(small_run: Run) -> None:

@@ -47,6 +47,8 @@ def test_a_spec_survives_yaml(tmp_path: Path) -> None:
         ("name: x\nattacks: [{name: fgsm}]\nexemplar_attack: jsma\n", r"'jsma'.*allowed: fgsm"),
         ("name: x\nattacks: [{name: fgsm}]\ncross_check: gaussian_copula\n", "itself"),
         ("- 1\n", "mapping"),
+        ("name: x\nattacks: [{name: fgsm, control: [nois]}]\n",
+         r"line 2: attacks.0.control: \['nois'\].*allowed: true, false.*transplant"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, words: str) -> None:

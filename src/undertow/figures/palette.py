@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, cast, get_args
 
+from undertow.axes import split_control
 from undertow.figures.data import Marker
 from undertow.registry import Look, registry
-from undertow.store import BENIGN, split_control, split_key
+from undertow.store import BENIGN, split_key
 
 __all__ = [
     "DARK",

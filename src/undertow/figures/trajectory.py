@@ -131,8 +131,8 @@ def build(
         caption=(
             f"Top: the profiles of every iterate of one input, net of the null; black: benign, "
             "lighter with each "
-            f"step, lightest: the last{some}. Bottom: Euclidean distance of the profiles from "
-            "those of step 0, each tap "
+            f"step, lightest: the last{some}. Bottom: root mean square over taps and "
+            "profiles of the difference from step 0, each tap "
             f"in standard deviations of benign inputs. {count(1)}, interval: none."
         ),
         n=1,

@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from undertow.axes import PROFILES, UNITS
+from undertow.axes import CONTROLS, PROFILES, UNITS, split_control
 from undertow.errors import BadInput
 from undertow.figures.data import Axis, Mark
 from undertow.prose import attack_name
-from undertow.store import BENIGN, CONTROLS, curve_key, split_control, split_key
+from undertow.store import BENIGN, curve_key, split_key
 
 __all__ = [
     "DEPTH",
@@ -112,3 +112,4 @@ def controls_told(keys: Iterable[str]) -> str:
 
 
 assert set(FULL) == set(PROFILES)
+assert set(CONTROL_WORDS) == set(CONTROLS)

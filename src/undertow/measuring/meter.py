@@ -31,6 +31,7 @@ from undertow.information.matrices import (
 from undertow.information.nulls import mismatch, shift
 from undertow.information.profiles import all_profiles, oip
 from undertow.information.readers import Readers, class_information
+from undertow.models.devices import even_parts
 from undertow.seeds import derive
 from undertow.taps.read import Reading
 from undertow.types import Draws, Estimator, Images, Tap
@@ -126,7 +127,7 @@ class Pool:
         self._unread: tuple[nn.Module, list[Tap], Sequence[Images]] | None = (
             model,
             [tap for tap in taps if tap.spatial][-1:],
-            torch.split(images, batch),
+            [images[a:b] for a, b in even_parts(0, len(images), batch)],
         )
 
     @cached_property

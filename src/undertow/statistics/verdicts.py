@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from undertow.errors import BadInput
+from undertow.statistics.effects import proportion
 
 __all__ = [
     "ASSOCIATION",
@@ -264,13 +265,9 @@ def _all_inside(x: Array, size: float, *, positive: bool) -> bool:
     return bool(((below if positive else np.maximum(below, above)) < 2 * TAIL).all())
 
 
-def _wilson(k: int, n: int) -> tuple[float, float, float]:
-    found = stats.binomtest(k, n).proportion_ci(1 - 2 * TAIL, method="wilson")
-    return k / n, float(found.low), float(found.high)
-
-
 def _newcombe(both: int, only_a: int, only_b: int, n: int) -> tuple[float, float]:
-    (pa, la, ha), (pb, lb, hb) = _wilson(both + only_a, n), _wilson(both + only_b, n)
+    of_a, of_b = (proportion(both + only, n, level=1 - 2 * TAIL) for only in (only_a, only_b))
+    (pa, la, ha), (pb, lb, hb) = ((x.value, x.low, x.high) for x in (of_a, of_b))
     neither = n - both - only_a - only_b
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
     cross = float(both * neither - only_a * only_b)

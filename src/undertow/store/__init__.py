@@ -15,7 +15,7 @@ from undertow.store.answers import (
     curve_key,
     split_key,
 )
-from undertow.store.cell import BENIGN, CONTROLS, Cell, split_control
+from undertow.store.cell import BENIGN, Cell
 from undertow.store.check import Fault
 from undertow.store.ledger import Ledger, LedgerLine
 from undertow.store.merge import merge_runs
@@ -25,7 +25,6 @@ from undertow.store.writer import RunWriter, create_run
 
 __all__ = [
     "BENIGN",
-    "CONTROLS",
     "GROUPS",
     "SCHEMA_VERSION",
     "Answer",
@@ -47,7 +46,6 @@ __all__ = [
     "curve_key",
     "merge_runs",
     "open_run",
-    "split_control",
     "split_key",
     "template",
     "validate",

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
+from undertow.axes import split_control
 from undertow.errors import BadInput
 
-__all__ = ["BENIGN", "CONTROLS", "Cell", "split_control"]
+__all__ = ["BENIGN", "Cell"]
 
 BENIGN: Final = "benign"
 """The attack of a cell whose inputs were left alone."""
-
-CONTROLS: Final = ("noise", "spectrum", "transplant")
-"""Perturbations of an attack's L2 norm, each unlike the attack in one thing; the last decides."""
 
 _LONGEST: Final = 200  # bytes of a file name that every common file system can hold
 
@@ -96,9 +94,3 @@ class Cell:
         """The attack whose norm this control has; ``None`` where the cell is no control."""
         kind, of = split_control(self.attack)
         return of if kind else None
-
-
-def split_control(attack: str) -> tuple[str | None, str]:
-    """Which control of which attack; ``(None, attack)`` where it is none."""
-    kind, _, of = attack.partition(":")
-    return (kind, of) if kind in CONTROLS and of else (None, attack)

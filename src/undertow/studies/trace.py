@@ -31,7 +31,7 @@ def trace(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Run:
-    """Follow one input through every iterate of an attack, and noise of the same norms beside it.
+    """Follow one input through every iterate of an attack, controls of the same norms beside it.
 
     Args:
         model: as ``load_model`` takes it.

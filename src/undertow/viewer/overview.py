@@ -7,11 +7,11 @@ from typing import Any, Final, get_args
 
 from dash import Dash, Input, Output, dcc, html
 
-from undertow.axes import PROFILES
+from undertow.axes import PROFILES, split_control
 from undertow.errors import UndertowError
 from undertow.figures import aggregate as aggregate_figure
 from undertow.figures.palette import paints
-from undertow.store import BENIGN, curve_key, split_control, split_key
+from undertow.store import BENIGN, curve_key, split_key
 from undertow.viewer.parts import (
     Query,
     chips,

@@ -242,7 +242,7 @@ def _drift_tables(results: Results) -> tuple[Table, ...]:
             if cell not in results.run.cells or not _readable(results, cell):
                 continue
             kept = results.success(cell)
-            if DECIDES in attack.controls:
+            if results.control(cell) in results.run.cells:
                 kept = kept & results.fair(cell)
             if kept.sum() < 2 or not results.holds(cell, "flow"):
                 continue

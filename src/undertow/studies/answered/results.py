@@ -202,8 +202,9 @@ class Results:
         return Cell(cell.model, f"{kind}:{cell.attack}", cell.source)
 
     def controls(self, cell: Cell) -> tuple[Cell, ...]:
-        """The cells of all of an attack's controls."""
-        return tuple(self.control(cell, kind) for kind in self.spec.attack(cell.attack).controls)
+        """The cells of an attack's controls, as far as the run has them."""
+        found = [self.control(cell, kind) for kind in self.spec.attack(cell.attack).controls]
+        return tuple(control for control in found if control in self.run.cells)
 
     def takeover_depth(self, cell: Cell) -> Array:
         """Depth of the takeover tap of every input, NaN where there is none, (sample,)."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from undertow.axes import CONTROLS, ControlName
 from undertow.errors import BadInput, UnknownName
 from undertow.registry import registry
-from undertow.store import CONTROLS
 
 __all__ = ["AttackSpec", "DataSpec", "StudySpec", "example", "load_spec", "presets"]
 
@@ -49,10 +49,19 @@ class AttackSpec(_Strict):
     settings: dict[str, Any] = {}
     target: Literal["untargeted", "easiest", "least_likely", "second"] | int | None = None
     match_l2: Annotated[float, Field(gt=0)] | None = None
-    control: bool | tuple[Literal["noise", "spectrum", "transplant"], ...] = True
+    control: bool | tuple[ControlName, ...] = True
     models: tuple[str, ...] = ()
     read_by: tuple[str, ...] = ()
     label: str | None = None
+
+    @field_validator("control", mode="before")
+    @classmethod
+    def _known_controls(cls, given: Any) -> Any:
+        listed = isinstance(given, list | tuple) and set(map(str, given)) <= set(CONTROLS)
+        if not (isinstance(given, bool) or listed):
+            allowed = f"true, false, or a list of some of {', '.join(CONTROLS)}"
+            raise ValueError(f"{given!r} is no choice of controls (allowed: {allowed})")
+        return given
 
     @property
     def id(self) -> str:
@@ -61,7 +70,7 @@ class AttackSpec(_Strict):
 
     @property
     def controls(self) -> tuple[str, ...]:
-        """Its controls, in the order of :data:`~undertow.store.CONTROLS`."""
+        """Its controls, in the order of :data:`~undertow.axes.CONTROLS`."""
         if isinstance(self.control, bool):
             return CONTROLS if self.control else ()
         return tuple(kind for kind in CONTROLS if kind in self.control)

@@ -23,6 +23,7 @@ __all__ = [
     "apart",
     "beside",
     "controlled",
+    "lacking",
     "means",
     "number",
     "percent",
@@ -173,6 +174,6 @@ def percent(x: Number) -> str:
     return f"{100 * x.value:.0f} % [{100 * (x.low or 0):.0f}, {100 * (x.high or 0):.0f}]"
 
 
-def lacking(what: str, control: bool = True) -> BadInput:
-    """What a study must have for a question."""
-    return BadInput(f"{what}, with its {DECIDES}" if control else what)
+def lacking(what: str) -> BadInput:
+    """What a study must have for a question, with the control that decides."""
+    return BadInput(f"{what}, with its {DECIDES}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from undertow.information.profiles import turn
 from undertow.statistics.association import trend
 from undertow.statistics.verdicts import beyond, exists
 from undertow.store import BENIGN, Cell, Claim, Control, Number
@@ -16,6 +18,7 @@ from undertow.studies.answered.questions.claims import (
     lacking,
     means,
     number,
+    percent,
     rate,
     ruled,
     show,
@@ -56,9 +59,8 @@ def turning(followed: tuple[Followed, ...]) -> np.ndarray:
     """The share of the path from which drift at the last tap is positive for good; NaN if never."""
     shares = []
     for f in followed:
-        held = np.logical_and.accumulate((f.drift > 0)[::-1])[::-1]
-        last = float(f.step[-1])
-        shares.append(f.step[int(held.argmax())] / last if held.any() and last else np.nan)
+        first, last = int(turn(torch.from_numpy(f.drift)[None])), float(f.step[-1])
+        shares.append(f.step[first] / last if first >= 0 and last else np.nan)
     return np.array(shares, dtype=np.float64)
 
 
@@ -156,7 +158,7 @@ def _turns(results: Results, model: str, rng: np.random.Generator) -> Claim:
         f"the other; n = {told.first.n}): there the flow towards the true class changes by "
         f"{show(parts[0])} and towards the adversarial one by {show(parts[1])}. At the last tap "
         f"it turns for good in {turned.n and round(100 * (turned.value or 0))} % of {turned.n} "
-        f"trajectories, after {show(path[0])} of the path.",
+        f"trajectories, after {percent(path[0])} of the path.",
         numbers=(*told.numbers, *parts, turned, *path),
         control=beside(results, cell, Results.drift, rows, told.first),
     )  # fmt: skip

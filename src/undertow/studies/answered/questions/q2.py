@@ -9,7 +9,9 @@ from itertools import combinations
 from typing import Final
 
 import numpy as np
+import torch
 
+from undertow.information.profiles import turn
 from undertow.statistics.verdicts import DRASTIC, Ruled, exists
 from undertow.store import BENIGN, Cell, Claim, Number
 from undertow.studies.answered.questions.claims import (
@@ -177,9 +179,8 @@ def _apart(cell: Cell, what: What, rows: np.ndarray, seen: Results) -> np.ndarra
 
 def turn_depth(results: Results, cell: Cell) -> np.ndarray:
     """Depth from which drift is positive for good, (sample,); 1 where only the answer turns."""
-    held = np.logical_and.accumulate((results.drift(cell) > 0)[:, ::-1], axis=1)[:, ::-1]
-    depth = results.depth(cell.model)
-    return np.where(held.any(axis=1), depth[held.argmax(axis=1)], 1.0)
+    first = turn(torch.from_numpy(results.drift(cell))).numpy()
+    return np.where(first >= 0, results.depth(cell.model)[first], 1.0)
 
 
 def _takeover(results: Results, cell: Cell) -> np.ndarray:
@@ -203,11 +204,12 @@ def _depths(
     )  # fmt: skip
     depth = means({cell.attack: what(results, cell)[rows] for cell in cells}, "depth", rng)
     said = ", ".join(f"{x.value or 0:.2f} ({x.name})" for x in depth)
+    most = "none" if told.first.column is None else names[told.first.column]
     return Claim(
         claim=f"Attacks differ in the depth from which {words} (ours).",
         verdict=told.verdict, reason=told.reason, rule="exists",
         sentence=f"On {cells[0].model}, {words} from a mean depth of {said} on, over the "
         f"{int(rows.sum())} inputs on which all succeed; depth runs from 0 (input) to 1 (output). "
-        f"The pair that differs most: {told.numbers[0].name.partition(': ')[2]} {told.shown} d_z.",
+        f"The pair that differs most: {most} {told.shown} d_z.",
         numbers=(*told.numbers, *depth),
     )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from undertow.statistics.association import Pair, Scored, auc, gain, partial_correlation, scored
+from undertow.statistics.effects import Interval
 from undertow.statistics.verdicts import (
     ASSOCIATION,
     GAIN,
@@ -19,7 +20,7 @@ from undertow.statistics.verdicts import (
     pseudo_values,
     share_beyond,
 )
-from undertow.store import Cell, Claim, Control, Number
+from undertow.store import Cell, Claim, Control
 from undertow.studies.answered.questions.claims import (
     agree,
     apart,
@@ -239,15 +240,10 @@ def _beyond_margin(results: Results, case: Crossing) -> Claim:
         f"information turn, and the drift at the last tap, {both:.2f}: {told.shown} more.",
         numbers=(
             *told.numbers,
-            _auc("AUC of the margin", alone, n),
-            _auc("AUC with the flow", both, n),
+            number("AUC of the margin", Interval(alone, np.nan, np.nan), unit="AUC", n=n),
+            number("AUC with the flow", Interval(both, np.nan, np.nan), unit="AUC", n=n),
         ),
     )  # fmt: skip
-
-
-def _auc(name: str, value: float, n: int) -> Number:
-    return Number(name=name, value=value, unit="AUC", low=None, high=None, n=n, d_z=None,
-                  p_adjusted=None)  # fmt: skip
 
 
 def _excess(results: Results, case: Crossing, source: str, model: str) -> np.ndarray:
