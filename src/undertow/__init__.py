@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "attacks": "undertow.attacks",
     "craft": "undertow.attacks.driver.craft:craft",
+    "explain": "undertow.studies.explain:explain",
     "figures": "undertow.figures",
     "Record": "undertow.attacks.driver.craft:Record",
     "load_data": "undertow.data:load_data",
@@ -20,6 +21,7 @@ _PUBLIC = {
     "measure": "undertow.measuring.measure:measure",
     "open_run": "undertow.store:open_run",
     "study": "undertow.studies.run:study",
+    "trace": "undertow.studies.trace:trace",
 }
 
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from undertow.measuring.measure import measure as measure
     from undertow.models import load_model as load_model
     from undertow.store import open_run as open_run
+    from undertow.studies.explain import explain as explain
     from undertow.studies.run import study as study
+    from undertow.studies.trace import trace as trace
 
 
 def __getattr__(name: str) -> Any:

@@ -39,6 +39,7 @@ SUCCEEDED: Final = "succeeded"
 SPENT: Final = "budget spent"
 VANISHED: Final = "gradients vanished"
 STUCK: Final = "nothing left to move"
+SKIPPED: Final = "skipped: the target is its own label"
 
 OUTCOMES: Final = {
     SUCCEEDED: "",
@@ -48,6 +49,7 @@ OUTCOMES: Final = {
         "defence in BPDA"
     ),
     STUCK: "allow more components (gamma), both directions, or another attack",
+    SKIPPED: "an input cannot be pushed to where it is: aim at another class",
 }
 """How an attack on an input may end, and what to do about it; results hold the place in this."""
 

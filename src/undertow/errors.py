@@ -10,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["BadInput", "Foreign", "Unavailable", "UndertowError", "UnknownName"]
+__all__ = ["BadInput", "Foreign", "Unavailable", "UndertowError", "UnknownName", "suggestion"]
+
+
+def suggestion(given: object, allowed: Iterable[str]) -> str:
+    """``; did you mean 'epsilon'?`` where a name is near to one there is, else nothing.
+
+    A short form counts as near: ``eps`` of ``epsilon``.
+    """
+    names, word = tuple(sorted(allowed)), str(given)
+    near = [name for name in names if len(word) > 1 and name.startswith(word)][:1]
+    near = near or get_close_matches(word, names, n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 class UndertowError(Exception):
@@ -44,8 +55,7 @@ class UnknownName(UndertowError, LookupError):
         self.kind = kind
         self.given = given
         self.allowed = tuple(sorted(allowed))
-        near = get_close_matches(str(given), self.allowed, n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = suggestion(given, self.allowed)
         super().__init__(f"unknown {kind} '{given}'{hint} (allowed: {', '.join(self.allowed)})")
 
     def __reduce__(self) -> tuple[type[UnknownName], tuple[str, object, tuple[str, ...]]]:

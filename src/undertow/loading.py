@@ -80,6 +80,9 @@ def import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(found)
     module.__undertow_digest__ = digest(str(path))  # type: ignore[attr-defined]
     sys.modules[name] = module
+    beside = str(path.resolve().parent)  # so that a file finds its neighbours, as when it is run
+    if beside not in sys.path:
+        sys.path.append(beside)
     try:
         found.loader.exec_module(module)
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Names and numbers as people read them: one mapping for figures, reports, pages and notebooks."""
+"""Names and numbers as people read and write them: one mapping for figures, reports and pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from undertow.axes import CONTROLS, split_control
 from undertow.registry import registry
 
-__all__ = ["attack_name", "prose"]
+__all__ = ["attack_name", "prose", "told_number"]
 
 
 def attack_name(attack: str) -> str:
@@ -60,3 +60,14 @@ def prose(sentence: str) -> str:
     )
     tied = _TIED.sub("\N{NO-BREAK SPACE}", _MINUS.sub("\N{MINUS SIGN}", named))
     return _PARTED.sub("\N{NO-BREAK SPACE}", tied)
+
+
+def told_number(text: str) -> int | float | None:
+    """``8/255``, ``1e-1`` and ``7`` as numbers; ``None`` for what is none."""
+    above, slash, below = text.partition("/")
+    try:
+        if not slash:
+            return int(text) if re.fullmatch(r"\s*[+-]?\d+\s*", text) else float(text)
+        return float(above) / float(below)
+    except (ValueError, ZeroDivisionError):
+        return None

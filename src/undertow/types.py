@@ -88,6 +88,15 @@ class Goal:
     def __len__(self) -> int:
         return len(self.label)
 
+    @property
+    def void(self) -> Keep:
+        """Whether a row's target is its own label, so that there is nothing to reach. (sample,)"""
+        return (
+            torch.zeros_like(self.label, dtype=torch.bool)
+            if self.target is None
+            else (self.target == self.label)
+        )
+
     def reached(self, logits: Logits) -> Keep:
         """Whether the model's answer is what the attack wants. Shape (sample,)."""
         answer = logits.argmax(dim=1)

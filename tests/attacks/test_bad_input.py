@@ -38,7 +38,6 @@ def _says(error: UndertowError, *words: str) -> None:
         ({"x": lambda x: x * torch.nan}, ["nan", r"\[0, 1\]"]),
         ({"x": lambda x: x[:0], "y": lambda y: y[:0]}, ["empty", "at least one"]),
         ({"x": lambda x: x.repeat(1, 3, 1, 1)}, ["cannot take", r"\(1, 3, 8, 8\)"]),
-        ({"target": lambda y: int(y[0])}, ["target of input 0", "own label"]),
         ({"target": lambda y: 12}, ["12", "0 to 9"]),
         ({"batch_size": lambda y: 0}, ["batch_size", "at least 1"]),
         ({"seed": lambda y: _draws(3)}, ["3", "8"]),
@@ -289,3 +288,16 @@ def test_an_error_of_the_model_is_not_swallowed(model: nn.Module, batch: Batch) 
 
     with pytest.raises(RuntimeError, match="scalar type"):
         craft(FGSM(), _Broken(model, answer), *batch)
+
+
+def test_an_input_whose_target_is_its_own_label_is_skipped(model: nn.Module, batch: Batch) -> None:
+    x, y = batch
+    target = torch.where(torch.arange(len(y)) < 2, y, (y + 1) % 10)
+    with pytest.warns(UserWarning, match=rf"2 of {len(y)} inputs skipped"):
+        found = craft(FGSM(epsilon=0.3), model, x, y, target=target)
+    assert found.outcomes[:2] == ["skipped: the target is its own label"] * 2
+    assert not found.success[:2].any()
+    assert torch.equal(found.end[:2], x[:2])
+    assert "skipped" not in " ".join(found.outcomes[2:])
+    alone = craft(FGSM(epsilon=0.3), model, x[2:], y[2:], target=target[2:])
+    assert torch.equal(alone.end, found.end[2:])

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from undertow.attacks import make
 from undertow.errors import BadInput, UndertowError, UnknownName
 from undertow.store import BENIGN, Cell
+from undertow.studies.asked.inputs import with_targets
 from undertow.studies.asked.plan import cells_of, exemplar_units, units
 from undertow.studies.asked.spec import StudySpec, example, load_spec, presets
 from undertow.studies.names import settled
@@ -29,6 +31,24 @@ def test_the_example_shows_every_key(tmp_path: Path) -> None:
     text = example()
     missing = [key for key in StudySpec.model_fields if f"\n{key}:" not in text]
     assert not missing
+
+
+def test_numbers_and_classes_in_words(tmp_path: Path) -> None:
+    text = """name: x
+mean: [127/255, 0.5, 1e-1]
+std: [1/2, 1, 1]
+attacks:
+  - {name: igsm, settings: {epsilon: 16/255, alpha: 1e-1, steps: "7"}, match_l2: 1/2, target: cat}
+"""
+    spec = settled(_load(tmp_path, text))
+    (attack,) = spec.attacks
+    made = make(attack.name, **attack.settings)
+    assert (made.epsilon, made.alpha, made.steps) == (16 / 255, 0.1, 7)
+    assert (attack.match_l2, spec.mean, spec.std) == (0.5, (127 / 255, 0.5, 0.1), (0.5, 1, 1))
+    aimed = with_targets(spec, ("dog", "Cat", "7"))
+    assert aimed.attacks[0].target == 1
+    with pytest.raises(UnknownName, match=r"target 'cat'; did you mean 'cats'.*untargeted"):
+        with_targets(spec, ("dog", "car", "cats"))
 
 
 def test_a_spec_survives_yaml(tmp_path: Path) -> None:

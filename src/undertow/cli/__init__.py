@@ -77,7 +77,23 @@ def _usage(problem: Exception) -> str:
     context = getattr(problem, "ctx", None)
     path = context.command_path if context is not None else "undertow"
     words = getattr(problem, "format_message", lambda: str(problem))()
+    words += _meant(str(getattr(problem, "option_name", "") or ""), context)
     return f"{words.rstrip('.')}; see: {path} --help" if words else f"see: {path} --help"
+
+
+def _meant(option: str, context: Any) -> str:
+    """Where an unknown option is the name of an attack's setting, how to give it."""
+    takes = [p.name for p in context.command.params] if context is not None else []
+    name = option.lstrip("-").partition("=")[0].replace("-", "_")
+    if not name or "set_" not in takes:
+        return ""
+    from dataclasses import fields, is_dataclass
+
+    from undertow.attacks import ATTACKS
+
+    kinds = [entry.load() for entry in ATTACKS.entries()]
+    known = {f.name for kind in kinds if is_dataclass(kind) for f in fields(kind)}
+    return f" Settings of an attack: --set {name}=VALUE" if name in known else ""
 
 
 def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

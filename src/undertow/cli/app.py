@@ -10,6 +10,7 @@ from undertow.cli import (
     attacks,
     calibrate,
     data,
+    explain,
     export,
     measure,
     models,
@@ -51,6 +52,7 @@ def _root(
 
 
 app.command("study")(study.study)
+app.command("explain")(explain.explain)
 app.command("trace")(trace.trace)
 app.command("measure")(measure.measure)
 app.command("report")(report.report)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from undertow.cli import options
 from undertow.cli.options import DataDir, DataName, Device, Json, ModelName, Quiet
 from undertow.cli.show import table
 
@@ -16,6 +17,12 @@ def measure(
     data: DataName = "cifar10",
     inputs: Annotated[int, typer.Option(min=2, help="How many inputs.")] = 100,
     out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    taps: options.Taps = None,
+    readers: Annotated[
+        int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
+    ] = 2000,
     data_dir: DataDir = None,
     device: Device = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="The one seed.")] = 0,
@@ -30,6 +37,8 @@ def measure(
     name = f"measure-{model.replace('/', '-').replace(':', '-')}"
     spec = StudySpec(
         name=name, models=(model,), attacks=(), questions=(), exemplars=0, seed=seed,
+        mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
+        taps=tuple(taps or ()), readers=readers,
         data=DataSpec(name=data, inputs=inputs, select="all"),
     )  # fmt: skip
     run = study(spec, out=out, data_dir=data_dir, device=device, progress=terminal(quiet=quiet))

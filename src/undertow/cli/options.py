@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-__all__ = ["DataDir", "DataName", "Device", "Json", "ModelName", "Quiet"]
+from undertow.errors import BadInput
+
+__all__ = [
+    "DataDir", "DataName", "Device", "Json", "Mean", "ModelName", "Quiet", "Set", "Std", "Taps",
+    "Target", "numbers", "settings",
+]  # fmt: skip
 
 ModelName = Annotated[str, typer.Option(help="A model: a name, path/file.py:factory, …")]
 DataName = Annotated[str, typer.Option(help="A data set, a folder of images or an .npz file.")]
@@ -15,3 +20,57 @@ DataDir = Annotated[Path | None, typer.Option(help="Where the data set lies.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE",
+        help="A setting of the attack, such as epsilon=8/255; may be repeated.",
+    ),
+]  # fmt: skip
+Target = Annotated[
+    str | None,
+    typer.Option(help="A class, by name or number; untargeted, easiest, least_likely or second."),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(help="Of the model's normalisation, one a channel: 0.49,0.48,0.45."),
+]
+Std = Annotated[str | None, typer.Option(help="Likewise, by which it divides.")]
+Taps = Annotated[
+    list[str] | None,
+    typer.Option("--taps", help="A layer to read, or a pattern; may be repeated. By choice."),
+]
+
+
+def settings(given: list[str] | None) -> dict[str, Any]:
+    """``--set name=value`` as a mapping; the attack reads the values.
+
+    Raises:
+        BadInput: for something that is no pair, or a name that stands twice.
+    """
+    found: dict[str, Any] = {}
+    for pair in given or ():
+        name, equals, value = pair.partition("=")
+        name = name.strip().replace("-", "_")
+        if not (equals and name and value.strip()):
+            raise BadInput(f"--set {pair}: give name=value, for example --set epsilon=8/255")
+        if name in found:
+            raise BadInput(f"--set {name} stands twice")
+        found[name] = value.strip()
+    return found
+
+
+def numbers(given: str | None, option: str) -> tuple[float, ...] | None:
+    """``0.49,0.48,0.45`` as numbers.
+
+    Raises:
+        BadInput: names the option.
+    """
+    if given is None:
+        return None
+    from undertow.prose import told_number
+
+    found = [told_number(part) for part in given.split(",")]
+    if None in found:
+        raise BadInput(f"{option} {given}: give numbers with commas between, one a channel")
+    return tuple(float(v) for v in found if v is not None)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from undertow.cli import options
 from undertow.cli.options import DataDir, DataName, Device, Json, ModelName, Quiet
 from undertow.cli.show import document, table
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from undertow.types import Attack
 
 
 def plane(
@@ -22,8 +25,13 @@ def plane(
         list[str] | None,
         typer.Option(help="An attack whose inputs are drawn beside the benign; may be repeated."),
     ] = None,
+    set_: options.Set = None,
+    target: options.Target = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     tap: Annotated[
-        list[str] | None, typer.Option(help="A layer, or a pattern; may be repeated. Every block.")
+        list[str] | None,
+        typer.Option("--tap", "--taps", help="A layer, or a pattern; may be repeated."),
     ] = None,
     method: Annotated[str, typer.Option(help="kernel or binned.")] = "kernel",
     noise_variance: Annotated[
@@ -49,20 +57,27 @@ def plane(
     from undertow.measuring.population import Method, information_plane
     from undertow.models import load_model
     from undertow.progress import terminal
+    from undertow.studies.asked.inputs import target_of
 
     progress = terminal(quiet=quiet)
     if method not in get_args(Method):
         raise UnknownName("method", method, get_args(Method))
     if out is not None:
         _check_ending(out)
-    images = load_data(data, "test", data_dir=data_dir, progress=progress)[:inputs]
-    x, y = images[0].to(device), images[1]
-    network = load_model(model, channels=x.shape[1], device=device)
+    asked = _attacks(attack or [], options.settings(set_))
+    whole = load_data(data, "test", data_dir=data_dir, progress=progress)
+    x, y = whole[:inputs]
+    x = x.to(device)
+    network = load_model(
+        model, channels=x.shape[1], device=device,
+        mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
+    )  # fmt: skip
     cells = {"benign": x}
-    for name in attack or ():
-        from undertow import attacks, craft
+    for name, made in asked.items():
+        from undertow import craft
 
-        cells[name] = craft(attacks.make(name), network, x, y, seed=seed, progress=progress).end
+        aim = target_of(target, whole.classes)
+        cells[name] = craft(made, network, x, y, target=aim, seed=seed, progress=progress).end
     found = information_plane(
         network, cells, y, tap, method=cast("Method", method), bins=bins,
         noise_variance=noise_variance, progress=progress,
@@ -78,6 +93,20 @@ def plane(
     print("", *(f"- {caveat}" for caveat in caveats), sep="\n")
     if out is not None:
         print(out)
+
+
+def _attacks(names: list[str], settings: dict[str, Any]) -> dict[str, Attack]:
+    """The attacks by name, with their settings.
+
+    Raises:
+        BadInput: for settings of no attack, or of several.
+    """
+    from undertow.attacks import make
+    from undertow.errors import BadInput
+
+    if settings and len(names) != 1:
+        raise BadInput(f"--set belongs to one attack; {len(names)} are named")
+    return {name: make(name, **settings) for name in names}
 
 
 def _write(found: xr.Dataset, model: str, out: Path) -> None:

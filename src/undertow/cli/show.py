@@ -84,6 +84,16 @@ def tell_absent(run: Run) -> None:
         print(f"undertow: {run.answers.outdated}", file=sys.stderr)
 
 
+def say_explained(run: Run) -> None:
+    """Print the sentence of an explained input; of several a line each, those to look at first."""
+    told = run.answers.explanations if run.answers else ()
+    if len(told) == 1:
+        print(told[0].sentence, flush=True)
+        return
+    for one in sorted(told, key=lambda e: -(e.interest or 0.0)):
+        print(f"{one.input}: {one.sentence}", flush=True)
+
+
 def finish(run: Run) -> None:
     """Write the report and print its path; name failed shards, and leave with exit code 1."""
     from undertow.report import write_report

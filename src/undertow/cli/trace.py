@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from undertow.cli.options import DataDir, Device, ModelName, Quiet
-from undertow.cli.show import finish
+from undertow.cli import options
+from undertow.cli.options import DataDir, DataName, Device, ModelName, Quiet
+from undertow.cli.show import finish, say_explained
 
 
 def trace(
@@ -16,20 +17,34 @@ def trace(
     attack: Annotated[
         str, typer.Option(help="An attack; `undertow attacks list` names them.")
     ] = "jsma",
-    data: Annotated[str, typer.Option(help="A data set.")] = "cifar10",
+    data: DataName = "cifar10",
     index: Annotated[int, typer.Option(min=0, help="Which input of the test split.")] = 0,
+    set_: options.Set = None,
+    target: options.Target = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    taps: options.Taps = None,
+    readers: Annotated[
+        int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
+    ] = 2000,
     out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
     data_dir: DataDir = None,
     device: Device = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="The one seed.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Follow one input through an attack, step by step. The last line is the report's path."""
+    """Follow one input through an attack, step by step, and say what it did to the flow.
+
+    The last line is the report's path.
+    """
     from undertow.progress import terminal
     from undertow.studies.trace import trace as run_trace
 
     run = run_trace(
-        model=model, attack=attack, data=data, index=index, out=out, data_dir=data_dir,
-        device=device, seed=seed, progress=terminal(quiet=quiet),
+        model=model, attack=attack, data=data, index=index, settings=options.settings(set_),
+        target=target, mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
+        taps=taps or (), readers=readers, out=out, data_dir=data_dir, device=device, seed=seed,
+        progress=terminal(quiet=quiet),
     )  # fmt: skip
+    say_explained(run)
     finish(run)

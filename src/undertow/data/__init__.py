@@ -7,13 +7,23 @@ from pathlib import Path
 
 from undertow.data.cache import cache_dir
 from undertow.data.folder import read_folder, read_npz
-from undertow.data.images import SPLITS, ImageSet, divide
+from undertow.data.images import SPLITS, UNLABELLED, ImageSet, divide
+from undertow.data.pictures import ENDINGS
 from undertow.data.registry import DATASETS, DataSource
 from undertow.errors import UnknownName
 from undertow.loading import is_source
 from undertow.progress import SILENT, Progress
 
-__all__ = ["DATASETS", "SPLITS", "DataSource", "ImageSet", "cache_dir", "listing", "load_data"]
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "UNLABELLED",
+    "DataSource",
+    "ImageSet",
+    "cache_dir",
+    "listing",
+    "load_data",
+]
 
 
 def load_data(
@@ -21,16 +31,19 @@ def load_data(
     split: str = "test",
     *,
     data_dir: str | Path | None = None,
+    size: tuple[int, int] | None = None,
     progress: Progress = SILENT,
 ) -> ImageSet:
     """A data set by name, or your own images.
 
     Args:
-        name: a name in :data:`DATASETS`; or a folder with one subfolder a class; or an ``.npz``
-            file with ``images`` and ``labels``. Your own images are one whole unless folder or file
-            have parts named like the splits; ``fit`` and ``held_out`` divide their ``train``.
+        name: a name in :data:`DATASETS`; or a folder with one subfolder a class; or, without
+            labels (-1), a folder of pictures or a single one; or an ``.npz`` file with ``images``
+            and ``labels``. Your own images are one whole unless folder or file have parts named
+            like the splits; ``fit`` and ``held_out`` divide their ``train``.
         split: one of :data:`SPLITS`.
         data_dir: where to look for a named set's files before anything is fetched.
+        size: (row, col) that your own pictures are brought to; ``None``: as they are.
         progress: told about downloads and decoding.
 
     Raises:
@@ -47,10 +60,11 @@ def load_data(
     part = "test" if split == "test" else "train"
     if path.suffix == ".npz":
         own = read_npz(path, split=part)
-    elif path.is_dir():
-        own = read_folder(path, split=part, progress=progress)
+    elif path.is_dir() or path.suffix.lower() in ENDINGS:
+        own = read_folder(path, split=part, size=size, progress=progress)
     else:
-        raise UnknownName("data set", name, [*DATASETS, "path/to/folder", "path/to/arrays.npz"])
+        own_ways = ("path/to/folder", "path/to/picture.png", "path/to/arrays.npz")
+        raise UnknownName("data set", name, [*DATASETS, *own_ways])
     return own if part == "test" else divide(own, split)
 
 

@@ -1,87 +1,107 @@
-"""Your own images: a folder with one subfolder a class, or an ``.npz`` file."""
+"""Your own images: a picture, a folder of them, one subfolder a class, or an ``.npz`` file."""
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
-from undertow.data.images import ImageSet
+from undertow.data.images import UNLABELLED, ImageSet
+from undertow.data.pictures import ENDINGS, read_pictures
 from undertow.errors import BadInput
 from undertow.progress import SILENT, Progress
 
 __all__ = ["read_folder", "read_npz"]
 
-ENDINGS: Final = (".png", ".jpg", ".jpeg")
-PIXELS: Final = 4096 * 4096
-"""The largest picture that is opened."""
-BYTES: Final = 8 * 2**30
-"""The largest set that is held in memory."""
 
-
-def read_folder(folder: Path, *, split: str = "all", progress: Progress = SILENT) -> ImageSet:
+def read_folder(
+    folder: Path,
+    *,
+    split: str = "all",
+    size: tuple[int, int] | None = None,
+    progress: Progress = SILENT,
+) -> ImageSet:
     """PNG and JPEG pictures; each subfolder is a class, named and ordered by its name.
 
-    Where the folder has a subfolder named like the split (``train``, ``test``, ...), that one is
-    read. All pictures must have one size; grey pictures give one channel if all of them are grey.
+    A folder without subfolders that hold pictures is a set without labels, and so is a single
+    picture. Subfolders that are all numbers are ordered as numbers. Where the folder has a
+    subfolder named like the split (``train``, ``test``, ...), that one is read. Grey pictures give
+    one channel if all of them are grey. What cannot be read is left out, with a warning that names
+    and counts it.
 
     Args:
-        folder: holds one subfolder a class.
+        folder: holds pictures, or one subfolder a class; or is a picture.
         split: which part.
+        size: (row, col) that pictures are brought to; ``None``: they must have one size.
         progress: told about every picture.
 
     Raises:
-        BadInput: if there are no pictures, one cannot be read, or sizes differ.
+        BadInput: if there are no pictures, none can be read, or sizes differ.
     """
     root = folder / split if (folder / split).is_dir() else folder
-    if not root.is_dir():
-        raise BadInput(f"there is no folder {folder}")
-    classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((root / name).iterdir())
-        if path.suffix.lower() in ENDINGS
-    ]
+    files, labels, classes = _files(root)
     if not files:
         raise BadInput(
-            f"no pictures in {root} (allowed: one subfolder a class, holding "
-            f"{', '.join(ENDINGS)} files)"
+            f"no pictures in {root} (allowed: {', '.join(ENDINGS)} files, or one subfolder a class "
+            "that holds them)"
         )
-    pictures: list[np.ndarray] = []
     with progress(f"reading {folder}", len(files), "pictures") as advance:
-        for path, _ in files:
-            pictures.append(_picture(path))
-            if pictures[-1].shape[:2] != pictures[0].shape[:2]:
-                first, this = pictures[0].shape[:2], pictures[-1].shape[:2]
-                raise BadInput(
-                    f"{path} is {this[0]} x {this[1]}, {files[0][0]} is {first[0]} x {first[1]} "
-                    "(allowed: pictures of one size)"
-                )
-            if len(files) * pictures[0].nbytes > BYTES:
-                raise BadInput(f"the pictures in {root} need more than {BYTES // 2**30} GiB")
-            advance()
+        found = read_pictures(files, size, advance)
+    if not found.pixels:
+        rest = f"; and {len(files) - 1} more" if len(files) > 1 else ""
+        raise BadInput(f"{found.left_out[0]}{rest}")
+    if found.left_out:
+        told = "; ".join(found.left_out[:3]) + ("; …" if len(found.left_out) > 3 else "")
+        warnings.warn(
+            f"{len(found.left_out)} of {len(files)} pictures left out: {told}", stacklevel=2
+        )
+    pictures = found.pixels
     if all((p == p[:, :, :1]).all() for p in pictures):
         pictures = [p[:, :, :1] for p in pictures]
-    images = np.stack(pictures).transpose(0, 3, 1, 2)
-    labels = np.array([label for _, label in files])
-    return ImageSet.from_arrays(images, labels, classes=classes, name=str(folder), split=split)
+    files = [files[i] for i in found.kept]
+    return ImageSet.from_arrays(
+        np.stack(pictures).transpose(0, 3, 1, 2), np.array(labels)[found.kept], classes=classes,
+        name=str(folder), split=split, names=[path.name for path in files],
+    )  # fmt: skip
 
 
-def _picture(path: Path) -> np.ndarray:
-    from PIL import Image
+def _files(root: Path) -> tuple[list[Path], list[int], list[str]]:
+    """Pictures, their labels and the classes; labels are -1 where no subfolder tells them.
 
-    try:
-        with Image.open(path, formats=["PNG", "JPEG"]) as picture:
-            if picture.width * picture.height > PIXELS:
-                raise BadInput(
-                    f"{path} is {picture.width} x {picture.height} (allowed: {PIXELS:,} pixels)"
-                )
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} is not a picture that can be read: {error}") from None
+    Raises:
+        BadInput: if there is no such folder or picture.
+    """
+    if root.is_file():
+        return [root], [UNLABELLED], []
+    if not root.is_dir():
+        raise BadInput(f"there is no folder {root}")
+    loose = _pictures(root)
+    names = [p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    numbers = all(name.isdecimal() for name in names)
+    classes = sorted(names, key=int) if numbers else sorted(names)
+    found = [(path, label) for label, name in enumerate(classes) for path in _pictures(root / name)]
+    if not found:
+        return loose, [UNLABELLED] * len(loose), []
+    if loose:
+        warnings.warn(
+            f"{len(loose)} pictures beside the class folders of {root} have no label and are left "
+            f"out: {', '.join(p.name for p in loose[:3])}{', …' if len(loose) > 3 else ''}",
+            stacklevel=3,
+        )
+    if numbers and [int(name) for name in classes] != list(range(len(classes))):
+        warnings.warn(
+            f"the class folders of {root} are numbers, but not 0 to {len(classes) - 1}: class "
+            f"'{classes[0]}' gets label 0, '{classes[-1]}' label {len(classes) - 1}; a model that "
+            "means other classes by these labels needs a folder for every class",
+            stacklevel=3,
+        )
+    return [path for path, _ in found], [label for _, label in found], classes
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
 
 
 def read_npz(path: Path, *, split: str = "all") -> ImageSet:

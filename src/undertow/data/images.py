@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -17,7 +17,10 @@ from torch import Tensor
 from undertow.errors import BadInput, UnknownName
 from undertow.seeds import derive
 
-__all__ = ["SPLITS", "ImageSet", "divide", "held_out_rows"]
+__all__ = ["SPLITS", "UNLABELLED", "ImageSet", "divide", "held_out_rows"]
+
+UNLABELLED: Final = -1
+"""The label of an image whose class nobody told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +35,9 @@ class ImageSet:
         split: which part of it this is.
         classes: the class names, in the order of the labels.
         stored: (image, channel, height, width), bytes.
-        labels: (sample,), from 0 to the number of classes - 1.
+        labels: (sample,), from 0 to the number of classes - 1; -1 where nobody told it.
         rows: (sample,), where in ``stored`` each sample lies; ``None``: in order.
+        names: what each image of ``stored`` is called, where it has a name.
     """
 
     name: str
@@ -42,6 +46,7 @@ class ImageSet:
     stored: UInt8[Tensor, "image channel height width"]
     labels: Int64[Tensor, " sample"]
     rows: Int64[Tensor, " sample"] | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.stored.ndim != 4 or self.stored.dtype != torch.uint8:
@@ -57,10 +62,10 @@ class ImageSet:
             )
         if len(self.labels):
             low, high = int(self.labels.min()), int(self.labels.max())
-            if low < 0 or high >= len(self.classes):
+            if low < UNLABELLED or high >= len(self.classes):
                 raise BadInput(
                     f"labels of '{self.name}' run from {low} to {high} "
-                    f"(allowed: 0 to {len(self.classes) - 1}, one a class)"
+                    f"(allowed: 0 to {len(self.classes) - 1}, one a class; {UNLABELLED}: not known)"
                 )
 
     @classmethod
@@ -72,6 +77,7 @@ class ImageSet:
         classes: Sequence[str] | None = None,
         name: str = "arrays",
         split: str = "all",
+        names: Sequence[str] = (),
     ) -> ImageSet:
         """A set from arrays or tensors.
 
@@ -81,6 +87,7 @@ class ImageSet:
             classes: class names; numbered where they are not given.
             name: what to call the set.
             split: what to call this part of it.
+            names: what each image is called.
 
         Raises:
             BadInput: if shapes, types or values do not fit.
@@ -105,6 +112,7 @@ class ImageSet:
             classes=tuple(classes),
             stored=torch.from_numpy(np.array(pixels, order="C")),
             labels=torch.from_numpy(numbers.astype(np.int64)),
+            names=tuple(names),
         )
 
     def __len__(self) -> int:
@@ -144,6 +152,37 @@ class ImageSet:
         return replace(
             self, split=split or self.split, labels=self.labels[chosen], rows=rows[chosen]
         )
+
+    def before(self, other: ImageSet) -> ImageSet:
+        """These images, and those of another set after them, with the other's classes.
+
+        Labels go by the names of classes.
+
+        Raises:
+            BadInput: for images of another size.
+            UnknownName: for a class that the other set does not have.
+        """
+        if self.shape != other.shape:
+            ours, theirs = (" x ".join(map(str, s.shape)) for s in (self, other))
+            raise BadInput(f"'{self.name}' has images of {ours}, '{other.name}' of {theirs}")
+        known = {name: i for i, name in enumerate(other.classes)}
+        for name in self.classes:
+            if name not in known:
+                raise UnknownName(f"class of '{self.name}'", name, other.classes)
+        to = torch.tensor([*(known[name] for name in self.classes), UNLABELLED])
+        names = [self.called(i) for i in range(len(self))]
+        names += [other.called(i) for i in range(len(other))]
+        return ImageSet(
+            name=self.name, split=self.split, classes=other.classes, names=tuple(names),
+            stored=torch.cat([self.images, other.images]),
+            labels=torch.cat([to[self.labels], other.labels]),
+        )  # fmt: skip
+
+    def called(self, row: int) -> str:
+        """What one image is called: its file's name, or the set's name and its place."""
+        if not self.names:
+            return f"{self.name}:{row}"
+        return self.names[row if self.rows is None else int(self.rows[row])]
 
     def _rows(self, which: Any) -> Tensor:
         rows = torch.as_tensor(which)
@@ -222,6 +261,10 @@ def divide(train: ImageSet, split: str, share: float = 0.1) -> ImageSet:
         return train
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
+    if bool((train.labels == UNLABELLED).any()):
+        raise BadInput(
+            f"'{train.name}' has no labels to divide it by (allowed: one subfolder a class)"
+        )
     held = held_out_rows(train.labels.numpy(), share, train.name)
     if split == "held_out":
         return train.subset(held, split)

@@ -200,9 +200,13 @@ def benign_spread(benign: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[
     """Standard deviation of each profile over benign inputs, (tap,): the unit of differences.
 
     Args:
-        benign: profiles by name, (sample, tap) each.
+        benign: profiles by name, (sample, tap) each; of a single input there is no spread (NaN).
     """
-    return {p: np.asarray(values).std(axis=0, ddof=1) for p, values in benign.items()}
+    found = {p: np.asarray(values) for p, values in benign.items()}
+    return {
+        p: v.std(axis=0, ddof=1) if len(v) > 1 else np.full(v.shape[1:], np.nan)
+        for p, v in found.items()
+    }
 
 
 def _means(matrices: Matrices, part: str, axis: int) -> Float[Tensor, "sample map"]:

@@ -17,7 +17,7 @@ from undertow.errors import BadInput, Unavailable
 from undertow.models.devices import processor
 from undertow.models.registry import MODELS
 
-__all__ = ["WEIGHTS", "Card", "machine", "read_card", "shipped", "stem", "write_card"]
+__all__ = ["WEIGHTS", "Card", "known_card", "machine", "read_card", "shipped", "stem", "write_card"]
 
 WEIGHTS: Final = Path(__file__).parent / "weights"
 """Where the shipped weights lie."""
@@ -87,6 +87,12 @@ def shipped(folder: Path = WEIGHTS) -> tuple[str, ...]:
 def stem(name: str) -> str:
     """The file name of a model, without its ending."""
     return name.replace("/", "-")
+
+
+def known_card(name: str) -> Card | None:
+    """The card of a model, by its name as ``load_model`` takes it; ``None`` if it has none."""
+    plain = name.removeprefix("zoo:")
+    return read_card(plain) if (WEIGHTS / f"{stem(plain)}.json").is_file() else None
 
 
 def read_card(name: str, folder: Path = WEIGHTS) -> Card:

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from undertow.errors import BadInput, UnknownName
 from undertow.loading import import_file
 from undertow.models.blocks import Normalise
+from undertow.models.cards import known_card
 from undertow.models.devices import usable
 from undertow.models.evaluation import check_output
 from undertow.models.foreign import hf_model, timm_model
@@ -22,7 +24,7 @@ from undertow.models.shipping import load_zoo
 from undertow.models.state import load_state
 from undertow.seeds import derive
 
-__all__ = ["Normalised", "load_model", "untrained"]
+__all__ = ["Normalised", "class_names", "load_model", "untrained"]
 
 PROBES = (32, 224, 64, 28, 16, 8, 96, 128, 256, 299, 384)
 """Side lengths tried, in this order, where a model does not say what it takes."""
@@ -121,6 +123,19 @@ def untrained(spec: str, *, seed: int, purpose: str = "") -> nn.Module:
     return network.train().requires_grad_(True)
 
 
+def class_names(spec: str, model: nn.Module, count: int) -> tuple[str, ...]:
+    """What a model calls its classes: by its card or its configuration, else by their numbers."""
+    card = known_card(spec)
+    if card is not None and len(card.classes) == count:
+        return card.classes
+    network = getattr(model, "network", model)
+    config = getattr(getattr(network, "network", network), "config", None)
+    told = getattr(config, "id2label", None)
+    if isinstance(told, dict) and len(told) == count:
+        return tuple(str(told.get(k, told.get(str(k), k))) for k in range(count))
+    return tuple(map(str, range(count)))
+
+
 def _title(spec: str | nn.Module) -> str:
     return f"'{spec}'" if isinstance(spec, str) else type(spec).__name__
 
@@ -146,7 +161,7 @@ def _from_text(
     if kind == "hf" and colon:
         model, theirs = hf_model(name)
         return model, False, theirs if pair[0] is None else pair
-    file, colon, factory = spec.rpartition(":")
+    file, colon, factory = spec.rpartition(":") if not spec.endswith(".py") else (spec, ":", "")
     if colon and file.endswith(".py"):
         return _from_file(Path(file).expanduser(), factory), False, pair
     known = name if kind == "zoo" and colon else spec
@@ -176,10 +191,28 @@ def _private(module: nn.Module) -> nn.Module:
 
 def _from_file(path: Path, name: str) -> nn.Module:
     module = import_file(path)
-    if not hasattr(module, name):
-        callables = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise UnknownName(f"factory in {path.name}", name, callables)
+    if not name or not hasattr(module, name):
+        found = factories(module)
+        if not name:
+            raise BadInput(
+                f"'{path}' needs a factory: {path}:{found[0] if found else 'NAME'} "
+                f"(allowed: {', '.join(found) or 'none is there'})"
+            )
+        raise UnknownName(f"factory in {path.name}", name, found)
     return _call(getattr(module, name), f"{path.name}:{name}")
+
+
+def factories(module: ModuleType) -> list[str]:
+    """What of a file may give a model: its own functions and classes, and modules that it holds."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (
+            isinstance(value, nn.Module)
+            or (callable(value) and getattr(value, "__module__", "") == module.__name__)
+        )
+    ]
 
 
 def _call(factory: nn.Module | Callable[[], Any], title: str) -> nn.Module:

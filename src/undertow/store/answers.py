@@ -23,6 +23,8 @@ __all__ = [
     "Control",
     "Curve",
     "Effect",
+    "Explanation",
+    "Kind",
     "Number",
     "Table",
     "Transfer",
@@ -35,6 +37,8 @@ ANSWERS_VERSION: Final = 1
 RULES_VERSION: Final = 2
 """By which rules claims are judged; 1: those before smallest effects, transplants and halves."""
 Verdict: TypeAlias = Literal["supported", "contradicted", "inconclusive"]
+Kind: TypeAlias = Literal["fooled", "held", "error", "right", "unlabelled"]
+"""What an explanation is of."""
 
 
 def _none(value: object) -> object:
@@ -80,6 +84,45 @@ class Claim(_Record):
     control: Control | None = None
     reason: str = Field("", description="why it is this verdict, in one clause")
     rule: str = Field("", description="the rule, whose error rates `undertow calibrate` simulates")
+
+
+class Explanation(_Record):
+    """Why a model says of one input what it says, in plain words and in numbers.
+
+    Args:
+        input: what the input is called.
+        index: its place in the run's data.
+        model: who answers.
+        attack: what attacked it; ``None``: it is as it came.
+        kind: whether it was ``fooled`` by the attack or ``held``, is a natural ``error`` or
+            ``right``, or nobody told what it is (``unlabelled``).
+        sentences: what the model says; where the flow turns; what the controls do; how rare it is.
+        classes: true class (the answer where nobody told it), answer, rival.
+        numbers: what the sentences rest on.
+        interest: larger where it deserves a look sooner.
+    """
+
+    input: str
+    index: int
+    model: str
+    attack: str | None = None
+    kind: Kind
+    sentences: tuple[str, ...]
+    classes: tuple[str, str, str]
+    numbers: tuple[Number, ...] = ()
+    interest: MaybeFloat = 0.0
+
+    @property
+    def sentence(self) -> str:
+        """All of it as one line of text."""
+        return " ".join(self.sentences)
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def _repr_html_(self) -> str:
+        rows = [(n.name, n.value, n.unit) for n in self.numbers]
+        return table(self.sentence, ("number", "value", "unit"), rows)
 
 
 class Answer(_Record):
@@ -201,6 +244,7 @@ class Answers(_Record):
     effects: dict[str, dict[str, dict[str, Effect]]] = {}
     transfers: tuple[Transfer, ...] = ()
     tables: tuple[Table, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
     caveats: tuple[str, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

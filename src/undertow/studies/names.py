@@ -17,11 +17,12 @@ from undertow.studies.asked.spec import StudySpec
 __all__ = ["plugins_told", "settled"]
 
 
-def settled(spec: StudySpec) -> StudySpec:
+def settled(spec: StudySpec, *, data_given: bool = False) -> StudySpec:
     """A spec whose every name is in its registry.
 
-    What ``plugins`` lists is loaded. Where ``path/to/mine.py:Class`` stands, the registered name
-    stands afterwards, and the file among the plugins, as ``{kind: source}``.
+    ``data_given``: the data are an object, whatever their name. What ``plugins`` lists is loaded.
+    Where ``path/to/mine.py:Class`` stands, the registered name stands afterwards, and the file
+    among the plugins, as ``{kind: source}``.
 
     Raises:
         UnknownName: with the nearest and all allowed names.
@@ -29,7 +30,7 @@ def settled(spec: StudySpec) -> StudySpec:
             question that this study cannot answer.
     """
     load_plugins(spec.plugins)
-    found = _again(_Settling(spec).plain())
+    found = _again(_Settling(spec, data_given).plain())
     for attack in found.attacks:
         make(attack.name, **attack.settings)
     for question in found.questions:
@@ -40,8 +41,8 @@ def settled(spec: StudySpec) -> StudySpec:
 class _Settling:
     """A spec as plain data, file names on the way to names."""
 
-    def __init__(self, spec: StudySpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: StudySpec, data_given: bool) -> None:
+        self.spec, self.data_given = spec, data_given
         self.plugins: list[str | dict[str, str]] = list(spec.plugins)
 
     def plain(self) -> dict[str, Any]:
@@ -57,7 +58,7 @@ class _Settling:
         plain["cross_check"] = spec.cross_check and self.named("estimator", spec.cross_check)
         plain["null"] = self.named("null", spec.null)
         plain["questions"] = [self.named("question", q) for q in spec.questions]
-        if not Path(spec.data.name).expanduser().exists():
+        if not (self.data_given or Path(spec.data.name).expanduser().exists()):
             plain["data"]["name"] = self.named("data set", spec.data.name)
         for model in spec.models:
             if ":" not in model.removeprefix("zoo:"):

@@ -10,19 +10,26 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from undertow.allocator import return_freed_memory
 from undertow.axes import PROFILES
-from undertow.data import ImageSet, load_data
+from undertow.data import UNLABELLED, ImageSet
 from undertow.errors import BadInput, Unavailable
 from undertow.information.profiles import benign_spread
-from undertow.models import check_output, load_model
 from undertow.progress import SILENT, Progress
 from undertow.store import BENIGN, Cell, Run, RunWriter, create_run, open_run, template
 from undertow.studies.answered.conclude import conclude
+from undertow.studies.asked.inputs import (
+    answered,
+    check_fit,
+    inputs_of,
+    models_of,
+    training_of,
+    with_targets,
+    without_readers,
+)
 from undertow.studies.asked.plan import Unit, cells_of, exemplar_units, shards_of, units
 from undertow.studies.asked.spec import StudySpec, load_spec
 from undertow.studies.done.executors import Executor, Job, Outcome, Task
@@ -47,6 +54,8 @@ def study(
     device: str = "cpu",
     workers: int | None = None,
     cluster: str | None = None,
+    models: Mapping[str, nn.Module] | None = None,
+    data: ImageSet | None = None,
     progress: Progress = SILENT,
 ) -> Run:
     """Run a study, or go on with the run that ``out`` holds; repeats nothing that is done.
@@ -60,6 +69,9 @@ def study(
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         workers: local processes that share the work; ``None`` for this process alone.
         cluster: the address of a Dask scheduler whose workers share the work.
+        models: networks that are objects, under the names that the spec gives them; worked on in
+            this process.
+        data: the data, where they are no file.
         progress: told how far it is.
 
     Returns:
@@ -69,13 +81,18 @@ def study(
         UndertowError: for a spec, data, models or a directory that cannot be used.
     """
     spec = _overridden(spec if isinstance(spec, StudySpec) else load_spec(spec), inputs, seed)
-    spec = settled(spec)
+    spec = settled(spec, data_given=data is not None)
+    if (models or data is not None) and (workers is not None or cluster is not None):
+        raise BadInput("models and data that are objects are worked on in this process alone")
     executor = _executor(workers, cluster)
-    data = load_data(spec.data.name, spec.data.split, data_dir=data_dir, progress=progress)
-    train = load_data(spec.data.name, "fit", data_dir=data_dir, progress=progress)
-    models = {name: load_model(name, device=device) for name in spec.models}
-    for name, model in models.items():
-        _check_fit(name, model, data, device)
+    models = models_of(spec, device, models)
+    data = inputs_of(spec, data_dir, progress, data)
+    spec = without_readers(spec, data)
+    check_fit(models, data, device)
+    told = data.labels
+    data = answered(data, spec, models, device)
+    spec = with_targets(spec, data.classes)
+    train = training_of(spec, data, data_dir, progress)
     manifest = manifest_of(spec, data, train, models, device, plugins_told(spec))
     with create_run(out or Path("runs") / spec.name, spec.plain(), manifest) as writer:
         started = time.monotonic()
@@ -86,6 +103,7 @@ def study(
         known = writer.manifest.get("strengths")
         shop.settle(known, progress, lambda found: writer.update_manifest(strengths=found))
         writer.update_manifest(strengths=shop.strengths)
+        writer.update_manifest(**_called(spec, data, index, told))
         _prepare(writer, shop)
         _note(writer, executor=executor.name, workers=workers, cluster=cluster)
         job = job_of(shop, f"undertow-{uuid4().hex}", manifest["hashes"], data_dir)
@@ -114,18 +132,14 @@ def _overridden(spec: StudySpec, inputs: int | None, seed: int | None) -> StudyS
     return StudySpec(**changed.plain())
 
 
-def _check_fit(name: str, model: nn.Module, data: ImageSet, device: str) -> None:
-    """A model must take the data's images and give one logit a class."""
-    x = data[:2][0].to(device)
-    try:
-        with torch.no_grad():
-            check_output(model(x), x, len(data.classes))
-    except BadInput as problem:
-        raise BadInput(f"model '{name}' does not fit {data.name}: {problem}") from None
-    except (RuntimeError, ValueError, TypeError) as problem:
-        reason = str(problem).strip().splitlines()[0][:160]
-        shape = " x ".join(map(str, x.shape[1:]))
-        raise BadInput(f"model '{name}' cannot take inputs of {shape}: {reason}") from None
+def _called(
+    spec: StudySpec, data: ImageSet, index: NDArray[np.int64], told: Tensor
+) -> dict[str, Any]:
+    """What the explained inputs are called, and which of the run's inputs nobody labelled."""
+    own = spec.data.labels
+    unknown = [int(i) for i in index if int(told[int(i)]) == UNLABELLED and int(i) not in own]
+    names = {str(i): data.called(int(i)) for i in spec.data.first}
+    return {"called": names, "unlabelled": unknown}
 
 
 def _selection(
@@ -186,8 +200,8 @@ def _work(writer: RunWriter, executor: Executor, job: Job, progress: Progress) -
         for unit in (*units(spec), *exemplar_units(spec))
         if not all(writer.done(cell, unit.shard) for cell in unit.cells)
     ]
-    benign = [unit for unit in left if unit.attack == BENIGN]
-    others = [unit for unit in left if unit.attack != BENIGN]
+    benign = [unit for unit in left if unit.attack == BENIGN and isinstance(unit.shard, int)]
+    others = [unit for unit in left if unit not in benign]
     if not left:
         return
     total = sum(unit.stop - unit.start for unit in left)

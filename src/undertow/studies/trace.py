@@ -1,22 +1,17 @@
-"""One input through one attack: the smallest study, and Figure 1."""
+"""One input of a data set through one attack, step by step: Figure 1."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from undertow.attacks import ATTACKS
-from undertow.data import load_data
-from undertow.errors import BadInput
-from undertow.loading import is_source
 from undertow.progress import SILENT, Progress
 from undertow.store import Run
-from undertow.studies.asked.spec import AttackSpec, DataSpec, StudySpec
-from undertow.studies.run import study
+from undertow.studies.explain import run_explanation
 
 __all__ = ["trace"]
-
-POPULATION = 64
-"""Benign inputs beside the traced one: their spread is the unit of differences."""
 
 
 def trace(
@@ -25,6 +20,12 @@ def trace(
     attack: str,
     data: str,
     index: int,
+    settings: Mapping[str, Any] | None = None,
+    target: int | str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    taps: Sequence[str] = (),
+    readers: int = 2000,
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
     device: str = "cpu",
@@ -38,6 +39,12 @@ def trace(
         attack: a name from the attack registry.
         data: a data set.
         index: which input of its test split.
+        settings: of the attack.
+        target: of the attack: a rule, a class number or a class name.
+        mean: subtracted from the input of a model that does not normalise it, one a channel.
+        std: divides it.
+        taps: names or patterns of layers; empty for the automatic choice.
+        readers: training inputs that class readers are fitted on; 0 for none.
         out: the run directory; ``runs/trace-MODEL-ATTACK-INDEX`` by default.
         data_dir: where the data set lies.
         device: where to compute.
@@ -47,23 +54,14 @@ def trace(
     Raises:
         BadInput: for an attack that cannot be followed on one model.
     """
-    entry = ATTACKS.entry(attack)
-    if entry.needs:
-        controls = "models" not in entry.needs
-        what = "is a control without steps" if controls else "is aimed at several models, too many"
-        raise BadInput(f"{entry.name} {what} to trace; choose another attack")
-    there = len(load_data(data, "test", data_dir=data_dir, progress=progress))
     flat = "".join(c if c.isalnum() or c in "_." else "-" for c in model)
-    spec = StudySpec(
-        name=f"trace-{flat}-{entry.name}-{index}",
-        models=(model,),
-        plugins=({"attack": attack},) if is_source(attack) else (),
-        attacks=(AttackSpec(name=entry.name),),
-        data=DataSpec(name=data, inputs=min(POPULATION, there), select="all", first=(index,)),
-        exemplars=1,
-        exemplar_attack=entry.name,
-        follow_only=True,
-        questions=(),
-        seed=seed,
-    )
-    return study(spec, out=out, data_dir=data_dir, device=device, progress=progress)
+    named = attack.rpartition(":")[2]
+    name = f"trace-{flat}-{named}-{index}"
+    asked = (data, settings, target, mean, std, tuple(taps), readers, seed)
+    if asked != ("cifar10", settings or None, None, None, None, (), 2000, 0) or settings:
+        name += f"-{sha256(repr(asked).encode()).hexdigest()[:8]}"
+    return run_explanation(
+        model, f"{data}:{index}", attack=attack, settings=settings, target=target, mean=mean,
+        std=std, taps=taps, readers=readers, out=out or Path("runs") / name, data_dir=data_dir,
+        device=device, seed=seed, name=name, iterates=None, progress=progress,
+    )  # fmt: skip

@@ -120,7 +120,7 @@ def _trajectory(
     end_logits: Logits,
     listeners: list[Listener],
 ) -> Trajectory:
-    success = goal.reached(end_logits)
+    success = goal.reached(end_logits) & ~goal.void
     heard = [h for listener in listeners for h in listener.heard]
     steps = [
         h.say(end[i], end_logits[i], bool(success[i]), keep=h.policy.endpoints)
@@ -148,7 +148,7 @@ def _trajectory(
         linf=distance(end, x, "linf"),
         forwards=torch.cat([q.forwards for q in listeners]),
         backwards=torch.cat([q.backwards for q in listeners]),
-        outcome=outcome_of(success, vanished, torch.zeros_like(success)),
+        outcome=outcome_of(success, vanished, torch.zeros_like(success), goal.void),
     )
 
 

@@ -16,7 +16,7 @@ from undertow.attacks.driver.record import Chunk, Recorder, blank
 from undertow.attacks.parts.balls import distance
 from undertow.attacks.parts.losses import margin
 from undertow.attacks.parts.settings import settings_of
-from undertow.axes import OUTCOMES, SPENT, STUCK, SUCCEEDED, VANISHED
+from undertow.axes import OUTCOMES, SKIPPED, SPENT, STUCK, SUCCEEDED, VANISHED
 from undertow.types import Attack, Goal, Images, Keep, Labels, Statistic, Trajectory
 
 __all__ = ["Part", "assemble", "gather", "outcome_of"]
@@ -64,15 +64,24 @@ class Part:
             steps=ends.step[won].to(device),
             forwards=oracle.tally.forwards,
             backwards=oracle.tally.backwards,
-            outcome=outcome_of(success, stalled[there], ends.stuck[won].to(device)),
+            outcome=outcome_of(
+                success, stalled[there], ends.stuck[won].to(device), goal.void[won].to(device)
+            ),
         )
 
 
-def outcome_of(success: Keep, vanished: Keep, stuck: Keep) -> Int64[Tensor, " sample"]:
-    """How each sample ended, as a place in :data:`undertow.axes.OUTCOMES`."""
+def outcome_of(
+    success: Keep, vanished: Keep, stuck: Keep, void: Keep | None = None
+) -> Int64[Tensor, " sample"]:
+    """How each sample ended, as a place in :data:`undertow.axes.OUTCOMES`.
+
+    ``void``: whether there was nothing to reach.
+    """
     place = {word: i for i, word in enumerate(OUTCOMES)}
     failed = torch.where(stuck, place[STUCK], place[SPENT])
     failed = torch.where(vanished, place[VANISHED], failed)
+    if void is not None:
+        failed = torch.where(void, place[SKIPPED], failed)
     return torch.where(success, place[SUCCEEDED], failed)
 
 

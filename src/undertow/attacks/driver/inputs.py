@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -92,20 +93,19 @@ def rule_of(attack: Attack, target: Target) -> Rule | int | Labels:
 def check_target(rule: Rule | int | Labels, y: Labels, classes: int) -> Rule | Labels:
     """Rules stay rules; classes become one an input.
 
+    An input whose target is its own label is passed over by the driver; a warning counts them.
+
     Raises:
-        BadInput: for a class that is not one of the model's, or that is the input's own label.
+        BadInput: for a class that is not one of the model's.
     """
     if isinstance(rule, str):
         return rule
     if isinstance(rule, int) and not isinstance(rule, bool):
         rule = torch.full_like(y, rule)
     fixed = as_labels(rule, len(y), classes, "targets").to(y.device)
-    same = torch.nonzero(fixed == y).flatten()
-    if len(same):
-        i = int(same[0])
-        raise BadInput(
-            f"the target of input {i} is its own label ({int(y[i])}); give a wrong class"
-        )
+    if same := int((fixed == y).sum()):
+        whose = "its own label is the target" if same == 1 else "their own label is the target"
+        warnings.warn(f"{same} of {len(y)} inputs skipped: {whose}", stacklevel=3)
     return fixed
 
 

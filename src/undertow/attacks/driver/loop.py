@@ -87,7 +87,7 @@ class Ends:
     @classmethod
     def of(cls, x0: Images, logits: Logits, goal: Goal) -> Ends:
         """Everybody at step 0; who is there already is done, at distance 0."""
-        reached = goal.reached(logits)
+        reached = goal.reached(logits) & ~goal.void
         return cls(
             x=x0.clone(),
             logits=logits.clone(),
@@ -218,7 +218,7 @@ def run(
     ends = Ends.of(x0, logits, goal)
     samples = int(owner.max()) + 1
     idle = torch.zeros(samples, dtype=torch.bool, device=x0.device)
-    idle[owner[ends.success]] = True
+    idle[owner[ends.success | goal.void]] = True
     start = ~idle[owner]
     if not start.any():
         return ends

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, field, fields, is_dataclass
-from typing import Any, Literal, TypeAlias, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeAlias, cast, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
-from undertow.errors import BadInput
+from undertow.errors import BadInput, suggestion
+from undertow.prose import told_number
 from undertow.types import Attack
 
 __all__ = ["check", "choice", "count", "flag", "make", "number", "settings_of"]
@@ -97,8 +98,10 @@ def make(name: str, **settings: Any) -> Attack:
     known = [f for f in fields(cast(Any, kind)) if f.init]
     unknown = sorted(set(settings) - {f.name for f in known})
     if unknown:
-        allowed = ", ".join(f.name for f in known) or "none"
-        raise BadInput(f"{name} has no setting '{unknown[0]}' (allowed: {allowed})")
+        names = [f.name for f in known]
+        allowed = ", ".join(names) or "none"
+        hint = suggestion(unknown[0], names)
+        raise BadInput(f"{name} has no setting '{unknown[0]}'{hint} (allowed: {allowed})")
     missing = [
         f.name
         for f in known
@@ -117,11 +120,31 @@ def make(name: str, **settings: Any) -> Attack:
     return kind(**settings)
 
 
+_TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
 def _fitting(value: Any, hint: Any) -> Any:
-    """Files know no difference between 1 and 1.0, nor between lists and tuples."""
-    if type(value) is int and int not in (hint, *get_args(hint)):
+    """Files know no difference between 1 and 1.0, lists and tuples; words may tell numbers."""
+    kinds = (hint, *get_args(hint))
+    if isinstance(value, str):
+        value = _from_words(value, kinds)
+    if type(value) is int and int not in kinds:
         return float(value)
     return tuple(_fitting(v, float) for v in value) if isinstance(value, list) else value
+
+
+def _from_words(text: str, kinds: tuple[Any, ...]) -> Any:
+    """A word as the setting's kind has it: a truth, nothing, a number or several."""
+    plain = text.strip().lower()
+    if plain in _TRUTH and (bool in kinds or True in kinds):
+        return _TRUTH[plain]
+    if plain in ("none", "null") and type(None) in kinds:
+        return None
+    number = told_number(text)
+    if number is not None and {int, float} & {k for k in kinds if isinstance(k, type)}:
+        return number
+    parts = [told_number(part) for part in text.split(",")]
+    return parts if len(parts) > 1 and None not in parts else text
 
 
 def settings_of(attack: Any) -> dict[str, Any]:

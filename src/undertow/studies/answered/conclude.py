@@ -24,6 +24,7 @@ from undertow.store import (
 )
 from undertow.store.answers import RULES_VERSION
 from undertow.studies.answered import questions
+from undertow.studies.answered.explained import explanations
 from undertow.studies.answered.results import DECIDES, Results
 from undertow.studies.asked.plan import TOGETHER, named
 
@@ -53,6 +54,7 @@ def conclude(run: Run) -> Answers:
         effects={model: _effects(results, model) for model in results.spec.models},
         transfers=_transfers(results),
         tables=(*_drift_tables(results), *_attack_tables(results), *_tap_tables(results)),
+        explanations=explanations(results),
         caveats=CAVEATS,
     )
 

@@ -99,10 +99,17 @@ def units(spec: StudySpec) -> tuple[Unit, ...]:
 
 
 def exemplar_units(spec: StudySpec) -> tuple[Unit, ...]:
-    """One unit for every input that is followed through its iterates, on each such model."""
+    """One unit for every input that is followed through its iterates, on each such model.
+
+    Inputs that are explained without an attack have one as well, of one step.
+    """
     attack = spec.traced
     if attack is None:
-        return ()
+        return tuple(
+            Unit(model, BENIGN, f"exemplar:{at}", at, at + 1, (Cell(model, BENIGN),))
+            for model in spec.models
+            for at in range(len(spec.data.first) if spec.explain else 0)
+        )
     return tuple(
         Unit(
             model, attack, f"exemplar:{place}", place, place + 1,

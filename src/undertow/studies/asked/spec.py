@@ -11,15 +11,34 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from undertow.axes import CONTROLS, ControlName
 from undertow.errors import BadInput, UnknownName
+from undertow.prose import told_number
 from undertow.registry import registry
 
 __all__ = ["AttackSpec", "DataSpec", "StudySpec", "example", "load_spec", "presets"]
 
 Count = Annotated[int, Field(ge=1)]
+
+
+def _number(told: Any) -> Any:
+    """``16/255`` and ``1e-1`` are numbers, in whatever way YAML reads them."""
+    number = told_number(told) if isinstance(told, str) else None
+    return told if number is None else number
+
+
+Told = BeforeValidator(_number)
+Real = Annotated[float, Told]
 
 
 class _Strict(BaseModel):
@@ -31,10 +50,11 @@ class AttackSpec(_Strict):
 
     Args:
         name: a name from the attack registry.
-        settings: its settings, as its constructor takes them.
+        settings: its settings, as its constructor takes them; ``8/255`` and ``1e-1`` are numbers.
         target: ``untargeted``, ``easiest`` (the wrong class that needs the least perturbation),
-            ``least_likely``, ``second`` or a class number; null for the attack's own rule, which
-            is ``easiest`` where an attack needs a target.
+            ``least_likely``, ``second``, or a class by its number or name; null for the attack's
+            own rule, which is ``easiest`` where an attack needs a target. Inputs of that class
+            are skipped.
         match_l2: find the strength at which the mean L2 distance of successful inputs is this.
         control: whether to add controls of the same L2 norm, input by input: all three (true), none
             (false), or some of ``noise`` (random signs), ``spectrum`` (its own power spectrum,
@@ -47,8 +67,8 @@ class AttackSpec(_Strict):
 
     name: str
     settings: dict[str, Any] = {}
-    target: Literal["untargeted", "easiest", "least_likely", "second"] | int | None = None
-    match_l2: Annotated[float, Field(gt=0)] | None = None
+    target: int | str | None = None
+    match_l2: Annotated[float, Told, Field(gt=0)] | None = None
     control: bool | tuple[ControlName, ...] = True
     models: tuple[str, ...] = ()
     read_by: tuple[str, ...] = ()
@@ -67,6 +87,11 @@ class AttackSpec(_Strict):
     def id(self) -> str:
         """What cells call it."""
         return self.label or self.name
+
+    @property
+    def aim(self) -> Any:
+        """The target as ``craft`` takes it, once its class is a number."""
+        return self.target
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -91,6 +116,11 @@ class DataSpec(_Strict):
         select: ``correct``: those that every model of the study classifies correctly, as in the
             paper; ``all``: as they come.
         first: places in the split whose inputs come first, however they are classified.
+        beside: a data set whose inputs stand beside those of ``name``, after them: a benign
+            population to compare your own pictures with.
+        labels: true classes of inputs by their places, where the data do not tell them.
+        size: (row, col) that your own pictures are brought to.
+        references: where the null's references come from: ``train``, or ``beside``: this split.
     """
 
     name: str = "cifar10"
@@ -98,6 +128,10 @@ class DataSpec(_Strict):
     inputs: Count = 100
     select: Literal["correct", "all"] = "correct"
     first: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    beside: str | None = None
+    labels: dict[int, int | str] = {}
+    size: tuple[Count, Count] | None = None
+    references: Literal["train", "beside"] = "train"
 
 
 class StudySpec(_Strict):
@@ -108,6 +142,8 @@ class StudySpec(_Strict):
         plugins: files and modules that register attacks, estimators, nulls or questions of your
             own; wherever such a name stands, ``path/to/mine.py:Class`` may stand as well.
         models: model names, as ``load_model`` takes them.
+        mean: subtracted from the inputs of models that do not normalise them, one a channel.
+        std: divides them.
         compressed: which of them is a compression of which other: ``{original: compressed}``.
         attacks: the attacks; each runs on each model, or on those that it names.
         data: the inputs.
@@ -121,7 +157,9 @@ class StudySpec(_Strict):
         exemplars: how many inputs get every iterate recorded and measured, for the attack named
             by ``exemplar_attack``.
         exemplar_attack: the attack whose iterates Q1 follows; the first one by default.
+        explain: explain the inputs of ``data.first`` one by one, attacked or not.
         exemplar_models: the models on which it is followed; the first it is aimed at by default.
+        iterates: how many iterates of an exemplar are recorded at most; null for all.
         follow_only: measure benign inputs and exemplars, but attack no others.
         matrices: for how many exemplars the S and T matrices are kept.
         questions: which questions to answer.
@@ -132,6 +170,8 @@ class StudySpec(_Strict):
     name: str
     plugins: tuple[str | dict[str, str], ...] = ()
     models: Annotated[tuple[str, ...], Field(min_length=1)] = ("good_init",)
+    mean: tuple[Real, ...] | None = None
+    std: tuple[Real, ...] | None = None
     compressed: dict[str, str] = {}
     attacks: tuple[AttackSpec, ...]
     data: DataSpec = DataSpec()
@@ -145,7 +185,9 @@ class StudySpec(_Strict):
     exemplars: Annotated[int, Field(ge=0)] = 12
     exemplar_attack: str | None = None
     exemplar_models: tuple[str, ...] = ()
+    iterates: Annotated[int, Field(ge=3)] | None = None
     follow_only: bool = False
+    explain: bool = False
     matrices: Annotated[int, Field(ge=0)] = 1
     questions: tuple[str, ...] = ("q1", "q2")
     shard: Count = 50

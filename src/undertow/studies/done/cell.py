@@ -22,13 +22,14 @@ from undertow.axes import PROFILES
 from undertow.information.profiles import differences, drift
 from undertow.information.readers import rival_of, takeover, takeover_depth
 from undertow.measuring.meter import Measured
+from undertow.models.evaluation import logits_in
 from undertow.seeds import derive
 from undertow.store import Cell
 from undertow.studies.asked.plan import Unit
 from undertow.studies.done.probe import Probe
 from undertow.types import Attack, Draws, Images, Labels, Norm, Trajectory
 
-__all__ = ["Batch", "Filled", "exemplar", "fill"]
+__all__ = ["Batch", "Filled", "exemplar", "fill", "portrait"]
 
 Filled: TypeAlias = dict[tuple[str, Cell], dict[str, NDArray[Any]]]
 """What a unit fills: arrays by name for each group and cell, one row an input."""
@@ -225,6 +226,7 @@ def exemplar(
     benign_std: Mapping[str, NDArray[Any]],
     *,
     matrices: bool,
+    most: int | None = None,
 ) -> dict[Cell, xr.Dataset]:
     """Follow one input through every iterate, and controls of the same norms beside it.
 
@@ -237,11 +239,12 @@ def exemplar(
         target: what it aims at.
         benign_std: standard deviation of each profile over benign inputs, (tap,) each.
         matrices: whether to keep S and T of the benign input and of the last iterate.
+        most: how many iterates are recorded at most; ``None`` for all.
     """
     trajectory, pair = (
         craft(
             attack, probe.model, each.x, each.y, target=target,
-            seed=each.draws(unit.source, unit.attack), record=Record(every=1),
+            seed=each.draws(unit.source, unit.attack), record=Record(every=1, at_most=most),
         )
         for each in (batch, other)
     )  # fmt: skip
@@ -260,16 +263,35 @@ def exemplar(
     for cell in unit.cells:
         control = cell.control is not None
         x = ends[cell.control] if cell.control else images
-        # An input that the model gets wrong from the start has its benign iterate only.
-        keep = tuple(sorted({0, len(x) - 1})) if matrices else ()
         null = batch.draws("null")[torch.zeros(len(x), dtype=torch.int64)]
-        found = _along_steps(probe, replace(repeated, x=x), null, steps, rival, benign_std, keep)
+        found = _along_steps(
+            probe, replace(repeated, x=x), null, steps, rival, benign_std, matrices=matrices
+        )
         found = found.assign({} if control else {n: ("step", _array(v)) for n, v in notes.items()})
         filled[cell] = found.assign_attrs(
             label=int(batch.y[0]), rival=int(rival[0]), target=-1 if control else target_class,
-            success=bool(trajectory.success[0]) and not control,
+            success=bool(trajectory.success[0]) and not control, end=int(trajectory.steps[0]),
+            outcome=-1 if control else int(trajectory.outcome[0]),
         )  # fmt: skip
     return filled
+
+
+def portrait(
+    unit: Unit, batch: Batch, probe: Probe, benign_std: Mapping[str, NDArray[Any]]
+) -> dict[Cell, xr.Dataset]:
+    """One input as it is, with everything that is measured on it, as an exemplar of one step."""
+    with torch.no_grad():
+        logits = logits_in(probe.model(batch.x)).float().cpu()
+    rival = rival_of(logits, batch.y.cpu())
+    found = _along_steps(
+        probe, batch, batch.draws("null"), np.zeros(1, dtype=np.int64), rival, benign_std
+    )
+    label = int(batch.y[0])
+    return {
+        unit.cells[0]: found.assign_attrs(
+            label=label, rival=int(rival[0]), target=-1, success=int(logits.argmax()) != label
+        )
+    }
 
 
 def _along_steps(
@@ -279,10 +301,13 @@ def _along_steps(
     steps: NDArray[np.int64],
     rival: Tensor,
     benign_std: Mapping[str, NDArray[Any]],
-    keep: tuple[int, ...],
+    *,
+    matrices: bool = False,
 ) -> xr.Dataset:
-    """One input's iterates as the store's exemplar; ``keep`` are the rows with matrices."""
-    found = probe.measure(batch.x, null, matrices=keep)
+    """One input's iterates as the store's exemplar; S and T of the first and the last of them."""
+    # An input that the model gets wrong from the start has its benign iterate only.
+    ends = tuple(sorted({0, len(batch.x) - 1}))
+    found = probe.measure(batch.x, null, matrices=ends if matrices else ())
     own = {p: found.profiles[p] for p in PROFILES}
     parts, whole = differences(own, {p: v[:1] for p, v in own.items()}, benign_std)
     label = batch.y.cpu()
@@ -299,9 +324,12 @@ def _along_steps(
         **{f"difference_{name}": ("step", part.astype(np.float32)) for name, part in parts.items()},
         **_matrices(found),
     }
+    variables["evidence"] = (
+        ("chosen", "class", "evidence_row", "evidence_col"),
+        _array(probe.evidence(batch.x[list(ends)])),
+    )
     coords: dict[str, Any] = {"tap": [tap.name for tap in probe.taps], "step": steps}
-    if keep:
-        coords["chosen"] = steps[list(keep)]
+    coords["chosen"] = steps[list(ends)]
     return xr.Dataset(variables, coords)
 
 

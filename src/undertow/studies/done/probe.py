@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from undertow.data import ImageSet
 from undertow.errors import BadInput
@@ -64,6 +64,10 @@ class Probe:
         (_, main), *others = self.meters.items()
         blocks = Blocks(main, x, draws=draws, batch=BATCH, keep=matrices, also=dict(others))
         return blocks.run(SILENT)
+
+    def evidence(self, x: Images) -> Tensor:
+        """Evidence maps of a batch, (sample, class, row, col)."""
+        return next(iter(self.meters.values())).see(x).evidence.values
 
 
 def references(spec: StudySpec, train: ImageSet) -> Images:

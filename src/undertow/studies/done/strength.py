@@ -77,7 +77,7 @@ def _one(
     x, y = _calibration(spec, models, held_out, device)
     matched = match_strength(
         given, models if attack.ensemble else models[0], x, y,
-        l2=attack.match_l2, target=attack.target,
+        l2=attack.match_l2, target=attack.aim,
         seed=derive(spec.seed, "strength", attack.id),
     )  # fmt: skip
     return {

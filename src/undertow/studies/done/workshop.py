@@ -20,7 +20,7 @@ from undertow.progress import SILENT, Progress
 from undertow.store import BENIGN, Cell
 from undertow.studies.asked.plan import Unit
 from undertow.studies.asked.spec import AttackSpec, StudySpec
-from undertow.studies.done.cell import Batch, Filled, exemplar, fill
+from undertow.studies.done.cell import Batch, Filled, exemplar, fill, portrait
 from undertow.studies.done.probe import Probe, build_probe
 from undertow.studies.done.strength import settle
 from undertow.types import Attack, Tap
@@ -108,19 +108,22 @@ class Workshop:
         aimed = self.spec.aims(spec)[0] if spec.ensemble else (unit.source,)
         probes = self._probed([*readers, *aimed])
         batch = self._batch(unit.start, unit.stop)
-        return fill(unit, batch, probes, aimed, attack, spec.target)
+        return fill(unit, batch, probes, aimed, attack, spec.aim)
 
     def _probed(self, names: Iterable[str]) -> dict[str, Probe]:
         return {name: self.probe(name) for name in dict.fromkeys(names)}
 
     def follow(self, unit: Unit, benign_std: Mapping[str, NDArray[Any]]) -> dict[Cell, xr.Dataset]:
-        """One input through every iterate, and its controls."""
+        """One input through every iterate, and its controls; as it is, where none attacks it."""
+        if unit.attack == BENIGN:
+            batch = self._batch(unit.start, unit.stop)
+            return portrait(unit, batch, self.probe(unit.source), benign_std)
         spec, attack = self._attack(unit)
         pair = unit.start ^ 1
         if pair >= len(self.index) or pair // self.spec.shard != unit.start // self.spec.shard:
             pair = unit.start
         return exemplar(
             unit, self._batch(unit.start, unit.stop), self._batch(pair, pair + 1),
-            self.probe(unit.source), attack, spec.target, benign_std,
-            matrices=unit.start < self.spec.matrices,
+            self.probe(unit.source), attack, spec.aim, benign_std,
+            matrices=unit.start < self.spec.matrices, most=self.spec.iterates,
         )  # fmt: skip

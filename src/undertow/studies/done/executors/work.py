@@ -18,12 +18,12 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import torch
 
-from undertow.data import load_data
 from undertow.errors import BadInput, Unavailable
 from undertow.information.readers import Reader, Readers
-from undertow.models import fingerprint, load_model
+from undertow.models import fingerprint
 from undertow.models.devices import even_parts, out_of_memory
 from undertow.registry import load_plugins, plugin_hashes
+from undertow.studies.asked.inputs import answered, inputs_of, models_of, training_of
 from undertow.studies.asked.plan import Unit
 from undertow.studies.asked.spec import StudySpec
 from undertow.studies.done.executors.job import Do, Job, Outcome, Results, Task
@@ -117,9 +117,9 @@ def _build(job: Job) -> Workshop:
     spec = StudySpec(**job.spec)
     here = versions()
     _same("versions", job.versions, {name: here[name] for name in job.versions})
-    data = load_data(spec.data.name, spec.data.split, data_dir=job.data_dir)
-    train = load_data(spec.data.name, "fit", data_dir=job.data_dir)
-    models = {name: load_model(name, device=job.device) for name in spec.models}
+    models = models_of(spec, job.device)
+    data = answered(inputs_of(spec, job.data_dir), spec, models, job.device)
+    train = training_of(spec, data, job.data_dir)
     weights = {name: fingerprint(model) for name, model in models.items()}
     _same("weights", job.hashes.get("weights", weights), weights)
     images = {part.split: part.fingerprint for part in (data, train)}
