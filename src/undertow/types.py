@@ -90,7 +90,7 @@ class Goal:
 
     @property
     def void(self) -> Keep:
-        """Whether a row's target is its own label, so that there is nothing to reach. (sample,)"""
+        """Whether a row's target is its own label: nothing to reach there. Shape (sample,)."""
         return (
             torch.zeros_like(self.label, dtype=torch.bool)
             if self.target is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from undertow.errors import BadInput
 from undertow.figures import FIGURES, Heat, Picture, Series
 from undertow.figures.data import Axis, FigureData, Panel
-from undertow.figures.palette import DARK, PALETTE, RAMP, markers, paints, ramp
+from undertow.figures.palette import DARK, FAINT, PALETTE, RAMP, markers, paints, ramp
 from undertow.figures.perturbation import build as perturbation
 from undertow.figures.perturbation import rgb
 from undertow.figures.plotly_ink import repaint, traces
@@ -175,12 +175,41 @@ def test_the_plane_shows_means_of_finished_inputs_only(half: Run) -> None:
     assert data.n == 4
 
 
-def test_control_and_aggregate_draw_noise_dashed_and_hollow(run: Run) -> None:
-    for name in ("control", "aggregate"):
-        legend = FIGURES[name].from_run(run).legend()
-        noise, attack = legend["noise, JSMA norm"], legend["JSMA"]
-        assert (noise.line, noise.hollow, noise.color) == ("dashed", True, attack.color)
-        assert (attack.line, attack.hollow) == ("solid", False)
+def test_change_and_drift_draw_benign_attack_and_a_grey_band_of_controls(run: Run) -> None:
+    assert run.answers is not None
+    for name, quantity in (("change", "iip"), ("drift", "drift")):
+        data = FIGURES[name].from_run(run, model="good_init")
+        stored = run.answers.contrasts["good_init"]["jsma"][quantity]
+        panel = next(p for p in data.panels if p.title.startswith("JSMA"))
+        band, *_, attack = panel.series
+        by = stored.change if name == "change" else stored.level
+        np.testing.assert_allclose(attack.y, by["attack"].mean)
+        assert attack.label == "JSMA"
+        assert band.low is not None
+        np.testing.assert_allclose(band.low, by["noise"].low)
+        assert (band.color, band.bars) == (FAINT, False)
+        assert f"n = {stored.n}" in panel.title
+
+
+def test_the_legend_of_aggregates_tells_each_n(run: Run) -> None:
+    assert run.answers is not None
+    curves = run.answers.aggregates["good_init"]
+    legend = FIGURES["aggregate"].from_run(run, model="good_init").legend()
+    assert set(legend) == {
+        f"{curve_name(k)} (n = {curves[k]['iip'].n})"
+        for k in curves
+        if ":" not in k and "@" not in k
+    }
+
+
+def test_the_turning_map_marks_the_step_since_which_the_last_layer_is_turned(run: Run) -> None:
+    data = FIGURES["turning"].from_run(run, attack="jsma")
+    heat, drift = data.panels[0].heat, run.exemplar(Cell("good_init", "jsma"), 101)["drift"].values
+    assert heat is not None
+    np.testing.assert_allclose(heat.z, drift)
+    first = int(np.flatnonzero(drift[:, -1] <= 0)[-1]) + 1
+    assert [m.at for m in data.panels[0].marks] == [first - 0.5]
+    assert f"step {first}" in data.caption
 
 
 def test_solid_is_aimed_here_and_dashed_elsewhere(run: Run) -> None:

@@ -77,3 +77,32 @@ def test_a_jump_between_neighbouring_taps_is_not_overshot() -> None:
     reach = np.ptp(mean)
     assert band.mean.min() > mean.min() - 0.2 * reach
     assert band.mean.max() < mean.max() + 0.2 * reach
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_crowded_and_sparse_taps_neither_balloon_nor_leave_their_points(seed: int) -> None:
+    """Twelve taps within a hundredth of the depth, then three far apart, and values that jump."""
+    rng = np.random.default_rng(seed)
+    depth = np.concatenate([np.linspace(0.1, 0.11, 12), [0.5, 0.9, 1.0]])
+    truth = np.where(np.arange(15) % 4 == 0, 0.7, 0.05) + 0.02 * rng.normal(size=15)
+    spread = rng.uniform(0.01, 0.1, 15)
+    band = aggregate(truth + spread * rng.normal(size=(200, 15)), depth)
+    at = np.arange(15) / 14 * (len(band.depth) - 1)
+    low, high = (np.interp(at, np.arange(len(band.depth)), v) for v in (band.low, band.high))
+    room = 1e-3 + 0.1 * band.tap_sem.max()
+    assert (band.tap_mean >= low - room).all()
+    assert (band.tap_mean <= high + room).all()
+    # No wider between taps than the values themselves lie apart.
+    widest = (band.high - band.low).max()
+    assert widest < 2 * np.ptp(truth)
+    covered = (truth >= low - room) & (truth <= high + room)
+    assert covered.mean() >= 0.8
+
+
+def test_taps_that_coincide_in_depth_do_not_widen_the_band_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    depth = np.array([0.0, 0.25, 0.2501, 0.2502, 0.75, 1.0])
+    truth = np.array([0.0, 0.2, 0.1, 0.25, 0.4, 0.5])
+    band = aggregate(truth + 0.05 * rng.normal(size=(300, 6)), depth)
+    assert (band.high - band.low).max() < 0.3
+    assert (np.diff(band.depth) >= 0).all()

@@ -15,12 +15,11 @@ from undertow.figures.wording import (
     DEPTH,
     FULL,
     benign_first,
-    controls_told,
     count,
     curve_name,
-    deciding,
     is_control,
     profile_axis,
+    told_n,
 )
 from undertow.store import BENIGN, Curve, Run, split_key
 
@@ -61,7 +60,7 @@ def curve_series(
 def build(
     curves: Mapping[str, Mapping[str, Curve]], *, model: str, profiles: Sequence[str] = PROFILES
 ) -> FigureData:
-    """One panel a profile; controls are dashed, with hollow markers, in their attack's colour.
+    """One panel a profile; the legend says how many inputs are behind each curve.
 
     Args:
         curves: ``curves[key][profile]``; keys as :func:`undertow.store.curve_key` makes them.
@@ -75,14 +74,11 @@ def build(
         series: list[Series] = []
         for key in keys:
             if profile in curves[key]:
+                curve = curves[key][profile]
                 series += curve_series(
-                    curves[key][profile],
-                    label=curve_name(key),
-                    color=color[key],
+                    curve, label=told_n(curve_name(key), curve.n), color=color[key],
                     marker=marker[key],
-                    line="dashed" if is_control(key) else "solid",
-                    hollow=is_control(key),
-                )
+                )  # fmt: skip
         panels.append(
             Panel(
                 title=FULL[profile],
@@ -97,9 +93,9 @@ def build(
         name="aggregate",
         title=f"Aggregated information profiles in {model}",
         caption=(
-            f"Mean profiles over depth, net of the mismatch null; {count(n)} a curve at most; "
-            f"band: {INTERVAL}; "
-            f"markers: means at the taps.{controls_told(keys)}"
+            f"Mean profiles over depth, net of the mismatch null, of the inputs that each attack "
+            f"succeeds on; {count(n)} in the largest curve, the legend tells the others; band: "
+            f"{INTERVAL}; markers: means at the taps."
         ),
         n=n,
         interval=INTERVAL,
@@ -108,8 +104,8 @@ def build(
 
 
 def _plain(keys: Mapping[str, Any]) -> list[str]:
-    """Keys of whole cells aimed at the inferring model, with the control that decides."""
-    return deciding(k for k in keys if split_key(k)[1] is None and split_key(k)[2] is None)
+    """Keys of whole cells aimed at the inferring model, without their controls."""
+    return [k for k in keys if split_key(k)[1:] == (None, None) and not is_control(k)]
 
 
 def _draw(run: Run, model: str, *, attacks: Sequence[str] | None = None) -> FigureData | None:

@@ -11,10 +11,12 @@ __all__ = ["FIGURES"]
 
 FIGURES: Final[Registry[Figure]] = Registry("figure", members=("choices", "from_run"))
 _LINES: Final = {
+    "drift": "from which layer the flow goes to the wrong class, attack by attack, beside controls",
+    "turning": "where and when one input's flow turned: drift over steps and depth",
     "trajectory": "Figure 1: IPs of every iterate over depth, and how far they are from benign",
     "aggregate": "Figure 2: IPs of benign inputs and of each attack over depth, with bands",
     "solid_dashed": "Figures 3 and 4: inputs aimed at the inferring model and at others",
-    "control": "effect of each attack at each tap beside that of the control that decides",
+    "change": "each profile's paired difference from benign, with the controls behind it",
     "plane": "the input-output curve: IIP against OIP from tap to tap",
     "streams": "bits about each class over depth, and the takeover",
     "takeover": "where the adversarial class takes over, for each attack",

@@ -64,6 +64,7 @@ def build(
     )
     colors = dict(zip(aimed, PALETTE * (len(aimed) // len(PALETTE) + 1), strict=False))
     panels, most = [], 0
+    told: list[str] = []
     for row, model in enumerate(models):
         keys = [k for k in curves[model] if _wanted(k, attack, subsets)]
         for column, profile in enumerate(profiles):
@@ -71,8 +72,11 @@ def build(
             for key in keys:
                 curve = curves[model][key].get(profile)
                 if curve is not None:
-                    series += curve_series(curve, **_style(model, key, colors))
+                    style = _style(model, key, colors)
+                    series += curve_series(curve, **style)
                     most = max(most, curve.n or 0)
+                    if column == 0:
+                        told.append(f"{curve.n} {style['label']} read by {model}")
             panels.append(
                 Panel(
                     title=f"{model}: {profile.upper()}",
@@ -90,8 +94,8 @@ def build(
         + (", by transfer" if subsets else ""),
         caption=(
             f"Solid: inputs aimed at the model that infers; dashed: aimed at another model{split}. "
-            f"Black: benign. Mean profiles net of the null; {count(most)} a curve at most; band: "
-            f"{INTERVAL}."
+            f"Black: benign. Mean profiles net of the null; {count(most)} in the largest curve "
+            f"({'; '.join(told)}); band: {INTERVAL}."
         ),
         n=most,
         interval=INTERVAL,

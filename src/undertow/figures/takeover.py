@@ -70,7 +70,8 @@ def build(
         caption=(
             "Share of successful adversarial inputs in which, from this tap on, the adversarial "
             "class holds more bits than "
-            f"the true class for good; {count(most)} a curve at most; bars: {INTERVAL}."
+            f"the true class for good; {count(most)} in the largest curve, the legend "
+            f"tells the others; bars: {INTERVAL}."
         ),
         n=most,
         interval=INTERVAL,

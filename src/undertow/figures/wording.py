@@ -26,7 +26,9 @@ __all__ = [
     "is_control",
     "nothing",
     "profile_axis",
+    "tap_axis",
     "tap_marks",
+    "told_n",
 ]
 
 FULL: Final = {
@@ -58,6 +60,11 @@ def count(n: int, what: str = "input") -> str:
     return f"n = {n} {what}{'' if n == 1 else 's'}"
 
 
+def told_n(label: str, n: int | None) -> str:
+    """A curve's name with the number of inputs behind it."""
+    return label if n is None else f"{label} (n = {n})"
+
+
 def nothing(what: str) -> BadInput:
     """The error of a figure that finds nothing to draw."""
     return BadInput(f"nothing to draw: the run has no {what}")
@@ -66,6 +73,20 @@ def nothing(what: str) -> BadInput:
 def tap_marks(taps: tuple[str, ...], depth: np.ndarray) -> tuple[str, ...]:
     """Hover words for each tap."""
     return tuple(f"{tap}, depth {at:.2f}" for tap, at in zip(taps, depth, strict=True))
+
+
+def tap_axis(taps: tuple[str, ...], most: int = 10) -> Axis:
+    """Layers by their names, without what all names begin with; at most so many of them."""
+    parts = [tap.split(".") for tap in taps]
+    shared = 0
+    while all(len(p) > shared + 1 for p in parts) and len({p[shared] for p in parts}) == 1:
+        shared += 1
+    prefix = ".".join(parts[0][:shared]) if shared else ""
+    short = [".".join(p[shared:]) for p in parts]
+    most = max(2, min(most, 60 // max(map(len, short))))
+    kept = np.unique(np.linspace(0, len(taps) - 1, min(len(taps), most)).round().astype(int))
+    ticks = tuple((float(k), short[k]) for k in kept)
+    return Axis(label=f"layer ({prefix}.…)" if prefix else "layer", ticks=ticks)
 
 
 def benign_first(keys: list[str]) -> list[str]:

@@ -24,11 +24,13 @@ from undertow.store.files import disk_errors, replace_bytes
 __all__ = ["chosen_figures", "write_report"]
 
 _ORDER: Final = (
-    "aggregate",
-    "control",
-    "trajectory",
-    "streams",
+    "drift",
+    "turning",
     "perturbation",
+    "trajectory",
+    "aggregate",
+    "change",
+    "streams",
     "takeover",
     "solid_dashed",
     "transfer",

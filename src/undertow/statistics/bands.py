@@ -80,40 +80,57 @@ def aggregate(
     sem = profiles.std(axis=0, ddof=1).astype(np.float64) / np.sqrt(len(profiles))
     order = np.argsort(depth, kind="stable")
     at = np.asarray(depth, dtype=np.float64)[order]
-    grid = np.linspace(at[0], at[-1], points)
+    # Over the tap's number: layers that almost coincide in depth are as far apart as any others,
+    # and between two that lie far apart nothing is known that would widen the band.
+    number = np.arange(len(at), dtype=np.float64)
+    grid = np.linspace(0, len(at) - 1, points)
     centre, spread = mean.mean(), mean.std() or 1.0
-    fitted, error = _posterior(at, (mean[order] - centre) / spread, sem[order] / spread, grid)
+    y, noise = (mean[order] - centre) / spread, sem[order] / spread
     z = norm.ppf((1 + level) / 2)
-    middle = fitted * spread + centre
-    half = z * error * spread
+    fitted, error = _posterior(number, y, noise, np.concatenate([grid, number]), z)
+    middle = fitted[:points] * spread + centre
+    half = z * error[:points] * spread
     return Band(
-        grid, middle, middle - half, middle + half, at, mean[order], sem[order], len(profiles)
-    )
+        np.interp(grid, number, at), middle, middle - half, middle + half, at, mean[order],
+        sem[order], len(profiles),
+    )  # fmt: skip
 
 
-def _posterior(x: Array, y: Array, noise: Array, grid: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of the posterior on ``grid``; ``y`` is standardised."""
+def _posterior(x: Array, y: Array, noise: Array, grid: Array, z: float) -> tuple[Array, Array]:
+    """Mean and standard deviation of the posterior on ``grid``; ``y`` is standardised.
+
+    ``grid`` ends with the taps themselves, which must lie in the band.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
     # A length scale under the taps' spacing or over the whole network says nothing about the data.
     span = float(x[-1] - x[0]) or 1.0
-    gap = float(np.diff(x).max()) or span
-    fitted = {}
+    found: dict[float, tuple[float, Array, Array, bool]] = {}
     for nu in (_SMOOTH, _ROUGH):
         shape = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(
-            length_scale=span / 2, length_scale_bounds=(gap, 4 * span), nu=nu
+            length_scale=max(span / 2, 1.0), length_scale_bounds=(1.0, 4 * span + 1e-3), nu=nu
         )
         # The level is unknown too: without it a flat profile's band would be far too narrow.
         kernel = ConstantKernel(10.0, "fixed") + shape
-        fitted[nu] = GaussianProcessRegressor(kernel, alpha=noise**2 + 1e-8)
+        process = GaussianProcessRegressor(kernel, alpha=noise**2 + 1e-8)
         with warnings.catch_warnings():
             # A bound that is reached is an answer here (a flat profile), not a failure.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted[nu].fit(x[:, None], y)
-    # A profile that jumps between two neighbouring taps makes a smooth function overshoot far.
-    smooth, rough = (fitted[nu].log_marginal_likelihood_value_ for nu in (_SMOOTH, _ROUGH))
-    process = fitted[_ROUGH if rough > smooth + _DECISIVE else _SMOOTH]
-    mean, error = process.predict(grid[:, None], return_std=True)
+            process.fit(x[:, None], y)
+        mean, error = process.predict(grid[:, None], return_std=True)
+        off = np.abs(mean[-len(x) :] - y) > z * error[-len(x) :] + 1e-3
+        found[nu] = process.log_marginal_likelihood_value_, mean, error, bool(off.any())
+    # A profile that jumps between two neighbouring taps makes a smooth function overshoot far, or
+    # pass by its own points.
+    smooth, rough = found[_SMOOTH], found[_ROUGH]
+    _, mean, error, off = rough if smooth[3] or rough[0] > smooth[0] + _DECISIVE else smooth
+    if off:
+        mean, error = _through(x, y, noise, grid)
     return np.asarray(mean), np.asarray(error)
+
+
+def _through(x: Array, y: Array, noise: Array, grid: Array) -> tuple[Array, Array]:
+    """The means joined by straight lines, with their own errors: where no process fits them."""
+    return np.interp(grid, x, y), np.interp(grid, x, noise)

@@ -20,12 +20,14 @@ __all__ = [
     "Answer",
     "Answers",
     "Claim",
+    "Contrast",
     "Control",
     "Curve",
     "Effect",
     "Explanation",
     "Kind",
     "Number",
+    "Points",
     "Table",
     "Transfer",
     "Verdict",
@@ -192,6 +194,42 @@ class Effect(_Columns):
         return (("tap", "depth", "d_z", "low", "high", "p_adjusted"),)
 
 
+class Points(_Columns):
+    """Means at each tap, with their 95 % intervals."""
+
+    mean: Floats
+    low: Floats
+    high: Floats
+
+    def _groups(self) -> tuple[tuple[str, ...], ...]:
+        return (("mean", "low", "high"),)
+
+
+class Contrast(_Record):
+    """One quantity of the inputs that an attack succeeds on: ``benign``, ``attack``, each control.
+
+    Args:
+        tap: names of the taps.
+        depth: theirs.
+        n: inputs.
+        level: the quantity itself, by who.
+        change: its paired difference from the same inputs left benign, by who.
+    """
+
+    tap: tuple[str, ...]
+    depth: Floats
+    n: int
+    level: dict[str, Points]
+    change: dict[str, Points]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Contrast:
+        sizes = {len(p.mean) for by in (self.level, self.change) for p in by.values()}
+        if sizes - {len(self.tap)} or len(self.depth) != len(self.tap):
+            raise ValueError(f"{len(self.tap)} taps, columns of {sorted(sizes)}")
+        return self
+
+
 class Transfer(_Record):
     """How often inputs made on one model (row) fool another (column), as shares with intervals."""
 
@@ -234,7 +272,8 @@ class Answers(_Record):
     """Everything that a run says.
 
     ``aggregates[model][key][profile]`` and ``effects[model][key][profile]`` are found by
-    :func:`curve_key`; ``profile`` is ``iip``, ``oip`` or ``ioc``.
+    :func:`curve_key`; ``profile`` is ``iip``, ``oip`` or ``ioc``. ``contrasts[model][attack]`` has
+    ``drift`` as well.
     """
 
     schema_version: Literal[1] = Field(ANSWERS_VERSION, alias="schema")
@@ -242,6 +281,7 @@ class Answers(_Record):
     questions: tuple[Answer, ...] = ()
     aggregates: dict[str, dict[str, dict[str, Curve]]] = {}
     effects: dict[str, dict[str, dict[str, Effect]]] = {}
+    contrasts: dict[str, dict[str, dict[str, Contrast]]] = {}
     transfers: tuple[Transfer, ...] = ()
     tables: tuple[Table, ...] = ()
     explanations: tuple[Explanation, ...] = ()

@@ -57,7 +57,7 @@ def colors_come_from_the_palette(data: FigureData) -> None:
     for panel in data.panels:
         for s in panel.series:
             assert s.color in DARK, f"{panel.title}: {s.color} is not in the palette"
-            if s.label == "benign":
+            if s.label.split(" (n")[0] == "benign":
                 assert s.color == "#000000", f"{panel.title}: benign is {s.color}"
         for mark in panel.marks:
             assert mark.color in DARK, f"{panel.title}: {mark.color} is not in the palette"

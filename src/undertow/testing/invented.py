@@ -12,8 +12,8 @@ from undertow.axes import PROFILES
 from undertow.store import BENIGN, Cell
 
 __all__ = [
-    "CLASSES", "DEPTH", "PUSH", "SPREAD", "TAPS", "class_rows", "exemplar", "mean_profile",
-    "profile_rows", "push_of", "result_rows",
+    "CLASSES", "DEPTH", "PUSH", "SPREAD", "TAPS", "class_rows", "exemplar", "mean_drift",
+    "mean_profile", "profile_rows", "push_of", "result_rows",
 ]  # fmt: skip
 
 TAPS: Final = tuple(f"stage{s}.{i}" for s in (1, 2, 3) for i in range(3))
@@ -48,6 +48,22 @@ def mean_profile(profile: str, push: float) -> np.ndarray:
     else:
         found = 0.55 - 0.7 * DEPTH + 0.16 * push * np.sin(np.pi * DEPTH)
     return found
+
+
+def mean_drift(push: np.ndarray | float) -> np.ndarray:
+    """The mean drift at each tap, in bits; the attack turns it in the later half."""
+    found: np.ndarray = -0.1 * DEPTH + 0.16 * push * DEPTH**4
+    return found
+
+
+def _evidence(draw: np.random.Generator, side: int) -> np.ndarray:
+    """Evidence maps before and after, (2, class, row, col): blobs that change their place."""
+    grid = np.linspace(-1, 1, side)
+    near = np.exp(-4 * ((grid[:, None] - 0.3) ** 2 + (grid[None] + 0.3) ** 2))
+    maps = draw.normal(0, 0.1, (2, len(CLASSES), side, side))
+    maps[0, 3] += near
+    maps[1, 5] += near[::-1]
+    return maps
 
 
 def profile_rows(cell: Cell, samples: int) -> dict[str, np.ndarray]:
@@ -155,7 +171,11 @@ def exemplar(cell: Cell, steps: int = 13, size: int = 32) -> xr.Dataset:
         "class_information": (("step", "tap", "class"), bits),
         "difference": (("step",), 5 * share**0.7),
         "depth": (("tap",), DEPTH),
-    }
+        "drift": (("step", "tap"), mean_drift(share[:, None] * push_of(cell))),
+        "evidence": (
+            ("chosen", "class", "evidence_row", "evidence_col"), _evidence(draw, size // 4)
+        ),
+    }  # fmt: skip
     for p in PROFILES:
         net = np.array([mean_profile(p, float(s) * push_of(cell)) for s in share])
         net += draw.normal(0, 0.06 * SPREAD[p], net.shape)
@@ -165,4 +185,5 @@ def exemplar(cell: Cell, steps: int = 13, size: int = 32) -> xr.Dataset:
     for k in (0, 4, 8):
         arrays |= _matrices(draw, k, size)
     coords = {"tap": list(TAPS), "step": np.arange(steps), "chosen": [0, steps - 1]}
-    return xr.Dataset(arrays, coords=coords, attrs={"label": 3, "classes": list(CLASSES)})
+    told = {"label": 3, "rival": 5, "success": True, "end": steps - 1}
+    return xr.Dataset(arrays, coords=coords, attrs={**told, "classes": list(CLASSES)})

@@ -14,8 +14,10 @@ from undertow.store import (
     GROUPS,
     Answers,
     Cell,
+    Contrast,
     Curve,
     Effect,
+    Points,
     Run,
     RunWriter,
     create_run,
@@ -32,6 +34,7 @@ from undertow.testing.invented import (
     TAPS,
     class_rows,
     exemplar,
+    mean_drift,
     mean_profile,
     profile_rows,
     push_of,
@@ -104,6 +107,38 @@ def _effect(cell: Cell, profile: str, n: int) -> Effect:
     )
 
 
+def _contrast(cell: Cell, quantity: str, kinds: Sequence[str], n: int) -> Contrast:
+    def values(push: float) -> np.ndarray:
+        return mean_drift(push) if quantity == "drift" else mean_profile(quantity, push)
+
+    def points(mean: np.ndarray) -> Points:
+        half = 1.96 * SPREAD.get(quantity, 0.05) / np.sqrt(n)
+        return Points(mean=tuple(mean), low=tuple(mean - half), high=tuple(mean + half))
+
+    pushes = {"benign": 0.0, "attack": push_of(cell)}
+    pushes |= {kind: 0.1 * i - 0.1 for i, kind in enumerate(kinds)}
+    level = {who: values(push) for who, push in pushes.items()}
+    change = {who: v - level["benign"] for who, v in level.items() if who != "benign"}
+    return Contrast(
+        tap=TAPS, depth=tuple(DEPTH), n=n, level={w: points(v) for w, v in level.items()},
+        change={w: points(v) for w, v in change.items()},
+    )  # fmt: skip
+
+
+def _explanation(model: str) -> dict[str, Any]:
+    number = {"name": "drift to dog at stage3.2", "value": 0.12, "unit": "bit"}
+    return {
+        "input": "invented:101", "index": 101, "model": model, "attack": "jsma", "kind": "fooled",
+        "classes": ("cat", "dog", "dog"), "numbers": [number], "interest": 3.2,
+        "sentences": (
+            "cat 98 % → dog 97 % after 12 steps of JSMA, 40 of 3,072 values changed.",
+            "Up to stage3.0 the network still reads cat; from stage3.1, three quarters of the way "
+            "through, it reads dog, since step 9 of 12.",
+            "The same change made for another picture does not do this.",
+        ),
+    }  # fmt: skip
+
+
 def _questions(n: int, models: Sequence[str]) -> list[dict[str, Any]]:
     base = {"name": "overall difference", "unit": "benign s.d.", "n": n}
     number = {**base, "value": 4.9, "low": 4.1, "high": 5.6, "d_z": 1.7, "p_adjusted": 1e-4}
@@ -129,6 +164,7 @@ def _questions(n: int, models: Sequence[str]) -> list[dict[str, Any]]:
 def _answers(cells: Sequence[Cell], models: Sequence[str], n: int) -> Answers:
     aggregates: dict[str, dict[str, dict[str, Curve]]] = {}
     effects: dict[str, dict[str, dict[str, Effect]]] = {}
+    contrasts: dict[str, dict[str, dict[str, Contrast]]] = {}
     for cell in cells:
         curves = aggregates.setdefault(cell.model, {})
         key = curve_key(cell.attack, cell.source)
@@ -136,6 +172,12 @@ def _answers(cells: Sequence[Cell], models: Sequence[str], n: int) -> Answers:
         if not cell.benign:
             effect = {p: _effect(cell, p, n) for p in PROFILES}
             effects.setdefault(cell.model, {})[key] = effect
+        if not (cell.benign or cell.source or cell.control_of):
+            kinds = [c.control for c in cells if c.control_of == cell.attack and not c.source]
+            contrasts.setdefault(cell.model, {})[key] = {
+                q: _contrast(cell, q, [str(k) for k in dict.fromkeys(kinds)], n)
+                for q in ("drift", *PROFILES)
+            }
         for word, share in (("transferable", 3), ("non-transferable", 2)) if cell.source else ():
             part = curve_key(cell.attack, cell.source, word)
             curves[part] = {p: _curve(cell, p, max(2, n // share)) for p in PROFILES}
@@ -160,6 +202,8 @@ def _answers(cells: Sequence[Cell], models: Sequence[str], n: int) -> Answers:
         questions=_questions(n, models),
         aggregates=aggregates,
         effects=effects,
+        contrasts=contrasts,
+        explanations=[_explanation(models[0])],
         transfers=[transfer],
         tables=[table],
     )

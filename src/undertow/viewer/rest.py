@@ -21,7 +21,7 @@ from undertow.viewer.source import Source
 
 __all__ = ["also", "cells_table", "clean", "message", "more_figures", "payload", "shorter"]
 
-_ALSO: Final = ("solid_dashed", "transfer", "control", "plane", "takeover")
+_ALSO: Final = ("solid_dashed", "transfer", "change", "plane", "takeover")
 """Models that were crossed come first, where a run crossed any: that is what it was made for."""
 
 
@@ -38,7 +38,7 @@ def _choices(source: Source) -> list[tuple[str, dict[str, Any]]]:
 
 def _also_options(source: Source) -> list[dict[str, Any]]:
     words = {
-        "control": "Attack or control",
+        "change": "Attack or control",
         "plane": "Information plane",
         "takeover": "Takeover",
         "transfer": "Transfer",

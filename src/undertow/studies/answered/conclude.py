@@ -24,6 +24,7 @@ from undertow.store import (
 )
 from undertow.store.answers import RULES_VERSION
 from undertow.studies.answered import questions
+from undertow.studies.answered.contrasts import contrasts
 from undertow.studies.answered.explained import explanations
 from undertow.studies.answered.results import DECIDES, Results
 from undertow.studies.asked.plan import TOGETHER, named
@@ -52,6 +53,7 @@ def conclude(run: Run) -> Answers:
         questions=tuple(_ask(name, results) for name in results.spec.questions),
         aggregates={model: _curves(results, model) for model in results.spec.models},
         effects={model: _effects(results, model) for model in results.spec.models},
+        contrasts=contrasts(results),
         transfers=_transfers(results),
         tables=(*_drift_tables(results), *_attack_tables(results), *_tap_tables(results)),
         explanations=explanations(results),
