@@ -88,13 +88,17 @@ def test_numbers_can_be_downloaded_as_csv(browser: Any, page: Path) -> None:
     browser.execute_script(
         "URL.createObjectURL = (blob) => { blob.text().then((t) => { window.got = t; }); return "
         "'#'; };"
-        "document.querySelector('.tools button:last-child').click();"
+        "document.querySelector('#figure-2 .tools button:last-child').click();"
     )
     text = browser.execute_async_script(
         "const d = arguments[0]; setTimeout(() => d(window.got), 300);"
     )
     assert text.startswith("panel,series,kind,x,y,value\n")
     assert "JSMA" in text
+    words = (
+        "return [...document.querySelectorAll('#figure-1 .tools button')].map((b) => b.innerText)"
+    )
+    assert browser.execute_script(words) == ["SVG", "PNG"], "pictures hold no numbers"
 
 
 def test_print_has_every_figure_as_a_picture(browser: Any, page: Path) -> None:

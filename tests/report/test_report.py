@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 
 from undertow.errors import Unavailable
-from undertow.figures import FIGURES
+from undertow.figures import FIGURES, FigureData
 from undertow.figures.plotly_ink import plotly_script
 from undertow.prose import prose
 from undertow.report import write_report
 from undertow.report.asked import attack_lines, flat, pretty
-from undertow.report.tables import _differences, attack_table, profile_tables
+from undertow.report.embed import plot
+from undertow.report.explained import KINDS
+from undertow.report.page import chosen_figures
+from undertow.report.tables import OPEN, attack_table, gallery, profile_tables
+from undertow.report.terms import glossed
 from undertow.report.words import CAVEATS, DEFINITIONS, caveats, interval, say, settings
 from undertow.store import Cell, Number, Run
 
@@ -86,7 +90,9 @@ def test_the_page_is_one_small_file_that_asks_for_nothing(page: Path, parsed: _P
 def test_the_summary_comes_first_with_verdicts_and_sentences(run: Run, parsed: _Page) -> None:
     assert run.answers is not None
     order = [a["id"] for t, a in parsed.elements if t == "section"]
-    assert order == ["summary", "figures", "numbers", "method", "caveats", "manifest"]
+    assert order == [
+        "summary", "figures", "numbers", "method", "caveats", "glossary", "manifest",
+    ]  # fmt: skip
     for question in run.answers.questions:
         assert question.question in parsed.text
         for claim in question.claims:
@@ -101,9 +107,9 @@ def test_the_summary_comes_first_with_verdicts_and_sentences(run: Run, parsed: _
 def test_every_figure_kind_is_shown_with_picture_data_and_caption(
     run: Run, page: Path, parsed: _Page
 ) -> None:
-    shown = [a for t, a in parsed.elements if t == "img"]
+    shown = [a for t, a in parsed.elements if t == "img" and "webp" in (a["src"] or "")]
     titles = {a["alt"] for a in shown}
-    for name in FIGURES:
+    for name in (n for n in FIGURES if n != "perturbation"):  # evidence shows its pictures
         assert FIGURES[name].from_run(run).title in titles, name
         assert _printed(FIGURES[name].from_run(run).caption) in parsed.text, name
     assert all((a["src"] or "").startswith("data:image/webp;base64,") for a in shown)
@@ -222,11 +228,42 @@ def test_each_attack_is_told_by_its_name_with_what_it_was_aimed_at() -> None:
     assert attack_lines({"attacks": ["jsma"]}) == attack_lines({}) == []
 
 
-def test_what_is_folded_away_is_named_by_what_tells_it_apart() -> None:
-    assert _differences(["Curves in a", "Curves in b/c"]) == ["a", "b/c"]
-    assert _differences(["How: input 3, x", "How: input 4, x"]) == ["input 3, x", "input 4, x"]
-    assert _differences(["One", "Two words"]) == ["One", "Two words"]
-    assert _differences(["Same", "Same"]) == ["Same", "Same"]
+def test_at_most_six_figures_stand_open_the_first_of_each_kind(run: Run, parsed: _Page) -> None:
+    found = [plot(f) for f in chosen_figures(run) if isinstance(f, FigureData)]
+    hung = gallery(found)
+    assert len(hung.open) == OPEN
+    assert len({p.data.name for p in hung.open}) == OPEN
+    assert [p.number for p in (*hung.open, *hung.more)] == list(range(1, len(found) + 1))
+    assert [p.data.name for p in hung.open][:3] == ["evidence", "leaning", "drift"]
+    assert all(p.data.title in hung.words for p in hung.more)
+
+
+def test_terms_and_layers_explain_themselves_once() -> None:
+    words = glossed("drift at abbr and drift at abbr, JSMA <b>", {"abbr": "18 % in"})
+    assert words.count("<abbr ") == 2
+    assert words.count('<span class="unit">(18 % in)</span>') == 1
+    assert words.endswith("&lt;b&gt;")
+    assert "(18 % in)" not in glossed("from abbr, two thirds of the way", {"abbr": "18 % in"})
+    assert "<abbr" not in glossed("runs/drift/a.drift"), "names of files stay as they are"
+    assert "<sub>z</sub></abbr>" in glossed("0.4 d_z")
+
+
+def test_an_explanation_comes_first_with_its_pictures(run: Run, parsed: _Page) -> None:
+    assert run.answers is not None
+    (told,) = run.answers.explanations
+    assert run.answers.headline in parsed.text
+    plain = re.sub(r" \(\d+.% in\)", "", parsed.text)  # where the layers lie
+    for sentence in told.sentences:
+        assert _printed(sentence) in plain
+    pictures = [a for t, a in parsed.elements if t == "img" and "image/png" in (a["src"] or "")]
+    assert [a["alt"] for a in pictures] == ["the input", "attacked"]
+    assert KINDS["fooled"][0] in parsed.text
+
+
+def test_every_table_has_a_caption_and_the_page_a_way_past_its_head(parsed: _Page) -> None:
+    tags = [t for t, _ in parsed.elements]
+    assert tags.count("caption") == tags.count("table") > 0
+    assert next(a["href"] for t, a in parsed.elements if t == "a") == "#summary"
 
 
 def test_a_warning_that_the_answers_bring_along_is_not_said_twice() -> None:

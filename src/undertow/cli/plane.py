@@ -52,6 +52,7 @@ def plane(
     Another measure than the profiles of single inputs: that of Shwartz-Ziv and Tishby (2017) and
     Saxe et al. (2018).
     """
+    from undertow.attacks.driver.craft import craft
     from undertow.data import load_data
     from undertow.errors import UnknownName
     from undertow.measuring.population import Method, information_plane
@@ -72,27 +73,30 @@ def plane(
         model, channels=x.shape[1], device=device,
         mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
     )  # fmt: skip
-    cells = {"benign": x}
-    for name, made in asked.items():
-        from undertow import craft
-
-        aim = target_of(target, whole.classes)
-        cells[name] = craft(made, network, x, y, target=aim, seed=seed, progress=progress).end
+    aim = target_of(target, whole.classes)
+    cells = {"benign": x} | {
+        name: craft(made, network, x, y, target=aim, seed=seed, progress=progress).end
+        for name, made in asked.items()
+    }
     found = information_plane(
         network, cells, y, tap, method=cast("Method", method), bins=bins,
         noise_variance=noise_variance, progress=progress,
     )  # fmt: skip
-    rows = found.to_dataframe().reset_index().to_dict("records")
     if out is not None:
         _write(found, model, out)
+    _say(found, f"{len(y)} inputs of {data}", len(y), as_json=as_json)
+    if out is not None and not as_json:
+        print(out)
+
+
+def _say(found: xr.Dataset, what: str, inputs: int, *, as_json: bool) -> None:
+    rows = found.to_dataframe().reset_index().to_dict("records")
     caveats = str(found.attrs["caveats"]).splitlines()
     if as_json:
-        document({"layers": rows, "inputs": len(y), "unit": "bit", "caveats": caveats})
+        document({"layers": rows, "inputs": inputs, "unit": "bit", "caveats": caveats})
         return
-    table(rows, title=f"Bits over {len(y)} inputs of {data}; no value can exceed log2 n")
+    table(rows, title=f"Bits over {what}; no value can exceed log2 n")
     print("", *(f"- {caveat}" for caveat in caveats), sep="\n")
-    if out is not None:
-        print(out)
 
 
 def _attacks(names: list[str], settings: dict[str, Any]) -> dict[str, Attack]:

@@ -52,4 +52,6 @@ def study(
     for answer in run.answers.questions if run.answers else ():
         for claim in answer.claims:
             print(f"{answer.id}: {claim.verdict}: {prose(claim.sentence)}")
+    if run.answers and run.answers.headline:
+        print(prose(run.answers.headline))
     finish(run)

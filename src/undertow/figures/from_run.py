@@ -9,10 +9,11 @@ import numpy as np
 
 from undertow.figures.data import Figure, FigureData
 from undertow.figures.wording import attack_name, nothing
-from undertow.store import Cell, Run, curve_key
+from undertow.store import BENIGN, Cell, Run, curve_key
 
 __all__ = [
     "by_attack", "class_names", "exemplars", "input_name", "of_input", "of_model", "pick",
+    "recorded",
 ]  # fmt: skip
 
 Draw = Callable[..., FigureData | None]
@@ -114,6 +115,25 @@ def exemplars(run: Run) -> tuple[dict[str, Any], ...]:
         {"model": c.model, "attack": c.attack, "source": c.source, "index": i}
         for c in cells
         for i in run.exemplars(c)
+    )
+
+
+def recorded(run: Run) -> tuple[dict[str, Any], ...]:
+    """Recorded inputs that are no controls: attacked ones, then those explained as they came.
+
+    Those that deserve a look sooner come first, where the run's explanations say so.
+    """
+    found = [c for c in exemplars(run) if Cell(c["model"], c["attack"]).control_of is None]
+    found += [
+        {"model": m, "attack": BENIGN, "source": None, "index": i}
+        for m in run.models
+        for i in run.exemplars(Cell(m, BENIGN))
+    ]
+    told = run.answers.explanations if run.answers else ()
+    interest = {(e.model, e.attack or BENIGN, e.index): -(e.interest or 0.0) for e in told}
+    own = [c for c in found if c["source"] is None]
+    return tuple(
+        sorted(own, key=lambda c: interest.get((c["model"], c["attack"], c["index"]), 0.0))
     )
 
 

@@ -104,10 +104,9 @@ def _heat(heat: Heat, panel: Panel, place: dict[str, str]) -> dict[str, Any]:
         },
         "hovertemplate": "%{y} · %{x}<br>%{z:.4g} " + heat.unit + "<extra></extra>",
     }
-    if panel.x and panel.x.ticks:
-        trace["x"] = [at for at, _ in panel.x.ticks]
-    if panel.y and panel.y.ticks:
-        trace["y"] = [at for at, _ in panel.y.ticks]
+    # Named places may be some of the rows and columns only.
+    rows, columns = heat.z.shape
+    trace |= {"x": list(range(columns)), "y": list(range(rows))}
     if heat.text:
         trace["text"] = [[escape(w).replace("\n", "<br>") for w in row] for row in heat.text]
         trace["texttemplate"] = "%{text}"

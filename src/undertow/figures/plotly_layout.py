@@ -151,11 +151,11 @@ def layout(data: FigureData, columns: int | None = None) -> dict[str, Any]:
         found[f"xaxis{pair[0]}"], found[f"yaxis{pair[1]}"] = _pair(panel, box, pair)
         found["annotations"].append(_title(panel, left, top))
         for mark in panel.marks:
-            _mark(found, mark, pair)
+            _mark(found, mark, pair, "above" if panel.heat is not None else "below")
     return found
 
 
-def _mark(found: dict[str, Any], mark: Mark, pair: tuple[str, str]) -> None:
+def _mark(found: dict[str, Any], mark: Mark, pair: tuple[str, str], layer: str) -> None:
     upright = mark.along == "x"
     axes = {
         "xref": f"x{pair[0]}" if upright else f"x{pair[0]} domain",
@@ -164,7 +164,7 @@ def _mark(found: dict[str, Any], mark: Mark, pair: tuple[str, str]) -> None:
     x, y = ((mark.at, mark.at), (0, 1)) if upright else ((0, 1), (mark.at, mark.at))
     line = {"color": mark.color, "width": 1, "dash": DASH[mark.line]}
     ends = {"x0": x[0], "x1": x[1], "y0": y[0], "y1": y[1]}
-    found["shapes"].append({"type": "line", "line": line, "layer": "below", **axes, **ends})
+    found["shapes"].append({"type": "line", "line": line, "layer": layer, **axes, **ends})
     if mark.label:
         anchors = (
             {"xanchor": "left", "yanchor": "top"}

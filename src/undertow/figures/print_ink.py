@@ -145,7 +145,13 @@ def _panel(figure: Figure, ax: Any, panel: Panel, width: float) -> None:
         ax.set_axisbelow(True)
     for mark in panel.marks:
         line_at, style = (ax.axvline, "x") if mark.along == "x" else (ax.axhline, "y")
-        line_at(mark.at, color=mark.color, linewidth=0.8, linestyle=_DASH[mark.line], zorder=1)
+        line_at(
+            mark.at,
+            color=mark.color,
+            linewidth=0.8,
+            linestyle=_DASH[mark.line],
+            zorder=3 if panel.heat is not None else 1,
+        )
         if mark.label and style == "x":
             ax.annotate(
                 mark.label,

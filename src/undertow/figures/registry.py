@@ -12,6 +12,7 @@ __all__ = ["FIGURES"]
 FIGURES: Final[Registry[Figure]] = Registry("figure", members=("choices", "from_run"))
 _LINES: Final = {
     "drift": "from which layer the flow goes to the wrong class, attack by attack, beside controls",
+    "leaning": "one input's drift over depth, before and after, among inputs read rightly",
     "turning": "where and when one input's flow turned: drift over steps and depth",
     "trajectory": "Figure 1: IPs of every iterate over depth, and how far they are from benign",
     "aggregate": "Figure 2: IPs of benign inputs and of each attack over depth, with bands",
@@ -22,6 +23,7 @@ _LINES: Final = {
     "takeover": "where the adversarial class takes over, for each attack",
     "transfer": "how often inputs made on one model fool another",
     "perturbation": "benign input, adversarial input and what was changed",
+    "evidence": "what was changed, and where in the picture the evidence for two classes lies",
     "matrices": "source and target MI of one input at one tap: raw, null and net",
 }
 for _name, _summary in _LINES.items():

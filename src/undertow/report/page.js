@@ -88,7 +88,7 @@
     const picture = (format) => () => Plotly.downloadImage(box.querySelector(".live-plot"), { format, filename: name, scale: format === "png" ? 2 : 1 });
     add("SVG", picture("svg"));
     add("PNG", picture("png"));
-    add("CSV", () => save(table(read(box)), "text/csv", name + ".csv"));
+    if (read(box).traces.some((t) => t.type !== "image")) add("CSV", () => save(table(read(box)), "text/csv", name + ".csv"));
     box.after(bar);
   }
 
@@ -103,7 +103,10 @@
     addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(again, 150); });
     document.documentElement.dataset.ready = "yes";
   }
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.dataset.was = d.open; d.open = !d.closest("#manifest"); }));
-  addEventListener("afterprint", () => document.querySelectorAll("details").forEach((d) => { d.open = d.dataset.was === "true"; }));
+  // On a narrow screen only the first figures stand open; on paper, what stands open on a wide one.
+  const folds = [...document.querySelectorAll("details.fold")];
+  if (innerWidth <= 760) folds.forEach((d) => { d.open = false; });
+  addEventListener("beforeprint", () => folds.forEach((d) => { d.dataset.was = d.open; d.open = true; }));
+  addEventListener("afterprint", () => folds.forEach((d) => { d.open = d.dataset.was === "true"; }));
   start();
 })();

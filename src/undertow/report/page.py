@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,9 @@ from undertow.figures.palette import DARK, RAMP
 from undertow.prose import attack_name, prose
 from undertow.report.asked import attack_lines, flat, pretty
 from undertow.report.embed import Plot, packed_plotly, packed_plots, plot, script_json
-from undertow.report.tables import attack_table, kinds, profile_tables
+from undertow.report.explained import explained
+from undertow.report.tables import attack_table, gallery, profile_tables
+from undertow.report.terms import TERMS, VERDICTS, glossed
 from undertow.report.words import DEFINITIONS, caveats, interval, say, settings
 from undertow.store import Answer, Run, Table
 from undertow.store.files import disk_errors, replace_bytes
@@ -24,9 +27,10 @@ from undertow.store.files import disk_errors, replace_bytes
 __all__ = ["chosen_figures", "write_report"]
 
 _ORDER: Final = (
+    "evidence",
+    "leaning",
     "drift",
     "turning",
-    "perturbation",
     "trajectory",
     "aggregate",
     "change",
@@ -37,7 +41,10 @@ _ORDER: Final = (
     "plane",
     "matrices",
 )
-_MOST: Final = {"trajectory": 2, "streams": 2, "perturbation": 2, "matrices": 1}
+_MOST: Final = {
+    "evidence": 2, "leaning": 2, "trajectory": 2, "turning": 2, "streams": 1, "perturbation": 2,
+    "matrices": 1,
+}  # fmt: skip
 """Recorded inputs are many; the page shows the first few, the viewer all."""
 _SIGNS: Final = {"supported": "●", "contradicted": "✕", "inconclusive": "○"}
 
@@ -45,12 +52,17 @@ _SIGNS: Final = {"supported": "●", "contradicted": "✕", "inconclusive": "○
 def chosen_figures(run: Run) -> Iterator[FigureData | str]:
     """Every figure that the run can show, or a sentence where one could not be drawn."""
     names = [*_ORDER, *(n for n in FIGURES if n not in _ORDER)]
+    drawn: set[str] = set()
     for name in names:
         try:
             choices = FIGURES[name].choices(run)
         except UndertowError as error:
             yield f"{name}: {error}"
             continue
+        if name == "perturbation" and "evidence" in drawn:
+            continue  # the same pictures, with less
+        if choices:
+            drawn.add(name)
         for choice in choices[: _MOST.get(name, len(choices))]:
             try:
                 yield FIGURES[name].from_run(run, **choice)
@@ -125,8 +137,20 @@ def _typeset(value: object) -> Markup:
     return Markup(str(escape(prose(str(value)))).replace("d_z", "<i>d</i><sub>z</sub>"))
 
 
+def _places(run: Run) -> dict[str, str]:
+    """Where each layer lies, in words, where its name is that of one place only."""
+    found: dict[str, set[str]] = {}
+    for model in run.models:
+        cell = run.benign(model)
+        if run.has("profiles", cell):
+            data = run.profiles(cell)
+            for tap, depth in zip(data["tap"].values, data["depth"].values, strict=True):
+                found.setdefault(str(tap), set()).add(f"{float(depth):.0%} in".replace("%", " %"))
+    return {tap: at.pop() for tap, at in found.items() if len(at) == 1}
+
+
 def _content(run: Run, plots: list[Plot], lost: list[str]) -> dict[str, Any]:
-    answers = run.answers
+    answers, hung = run.answers, gallery(plots)
     first = None if answers and answers.tables else attack_table(run)
     name = run.spec.get("name") or run.manifest.get("name") or run.path.name
     return {
@@ -140,8 +164,12 @@ def _content(run: Run, plots: list[Plot], lost: list[str]) -> dict[str, Any]:
         "outdated": answers.outdated if answers else "",
         "signs": _SIGNS,
         "plots": plots,
-        "kinds": kinds(plots),
-        "plots_packed": packed_plots(plots),
+        "gallery": hung,
+        "explained": explained(run),
+        "headline": answers.headline if answers else "",
+        "terms": TERMS,
+        "meanings": VERDICTS,
+        "plots_packed": packed_plots((*hung.open, *hung.more)),
         "tables": [*((first,) if first else ()), *(answers.tables if answers else ())],
         "profile_tables": profile_tables(run),
         "attacks": attack_lines(run.spec),
@@ -183,7 +211,7 @@ def write_report(run: Run, out: str | Path | None = None) -> Path:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["prose"] = _typeset
+    environment.filters |= {"prose": _typeset, "gloss": partial(glossed, places=_places(run))}
     template = environment.from_string(here.joinpath("page.html.j2").read_text("utf-8"))
     parts = {k: here.joinpath(f"page.{k}").read_text("utf-8") for k in ("css", "js")}
     html = template.render(**parts, **_content(run, plots, lost))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, takewhile
 from typing import Final
 
 import numpy as np
@@ -15,7 +14,7 @@ from undertow.figures.wording import attack_name
 from undertow.report.embed import Plot
 from undertow.store import Cell, Run, Table
 
-__all__ = ["Kind", "Numbered", "attack_table", "kinds", "profile_tables", "vanished"]
+__all__ = ["Gallery", "Numbered", "attack_table", "gallery", "profile_tables", "vanished"]
 
 
 def _finished(data: xr.Dataset) -> xr.Dataset:
@@ -125,10 +124,8 @@ def profile_tables(run: Run) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-_OPEN: Final = {"solid_dashed": 2, "transfer": 2}
-"""Figures shown at once, where that is more than one: crossing models, then by transfer; rates of
-the attack, then of its control."""
-_LINKS: Final = frozenset({"in", "of", "at", "on", "to"})
+OPEN: Final = 6
+"""Figures that stand open; the rest is folded away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +136,8 @@ class Numbered(Plot):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """Figures of one kind.
+class Gallery:
+    """Figures in the order of the page.
 
     Args:
         open: shown at once.
@@ -153,26 +150,16 @@ class Kind:
     words: str
 
 
-def _differences(titles: Sequence[str]) -> list[str]:
-    """What tells titles apart: their ends, after the words that all of them begin with."""
-    words = [title.split() for title in titles]
-    shared = takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False))
-    same = len(list(shared))
-    if same and words[0][same - 1] not in _LINKS:
-        same -= 1
-    return [" ".join(w[same:]) or title for w, title in zip(words, titles, strict=True)]
-
-
-def kinds(plots: Sequence[Plot]) -> list[Kind]:
-    """Plots in their order, grouped by the name of their figure."""
+def gallery(plots: Sequence[Plot]) -> Gallery:
+    """The first figure of each kind, as far as there is room, then all the others."""
+    first: list[Plot] = []
+    for plot in plots:
+        if len(first) < OPEN and plot.data.name not in {p.data.name for p in first}:
+            first.append(plot)
+    rest = [plot for plot in plots if plot not in first]
     numbered = [
-        Numbered(p.data, p.picture, p.size, p.json, number) for number, p in enumerate(plots, 1)
+        Numbered(p.data, p.picture, p.size, p.json, i) for i, p in enumerate([*first, *rest], 1)
     ]
-    found = []
-    for name, group in groupby(numbered, key=lambda p: p.data.name):
-        members = tuple(group)
-        first = _OPEN.get(name, 1)
-        ends = _differences([p.data.title for p in members])[first:]
-        words = f"{len(ends)} more: {'; '.join(ends)}" if ends else ""
-        found.append(Kind(members[:first], members[first:], words))
-    return found
+    names = [p.data.title for p in rest]
+    words = f"{len(names)} more figure{'' if len(names) == 1 else 's'}: {'; '.join(names)}"
+    return Gallery(tuple(numbered[: len(first)]), tuple(numbered[len(first) :]), words)

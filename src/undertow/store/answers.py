@@ -285,6 +285,7 @@ class Answers(_Record):
     transfers: tuple[Transfer, ...] = ()
     tables: tuple[Table, ...] = ()
     explanations: tuple[Explanation, ...] = ()
+    headline: str = ""
     caveats: tuple[str, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

@@ -149,7 +149,7 @@ def run_explanation(
         if one.classes:
             label = class_number(label, one.classes)
     spec = StudySpec(
-        name=name or "explanation",
+        name=name or "-".join(["explain", title, Path(one.called).name, *filter(None, [attack])]),
         models=(title,),
         mean=None if mean is None else tuple(mean),
         std=None if std is None else tuple(std),

@@ -204,6 +204,7 @@ def _answers(cells: Sequence[Cell], models: Sequence[str], n: int) -> Answers:
         effects=effects,
         contrasts=contrasts,
         explanations=[_explanation(models[0])],
+        headline=f"On {models[0]}, JSMA turns the flow to the wrong class (invented).",
         transfers=[transfer],
         tables=[table],
     )

@@ -265,8 +265,9 @@ def exemplar(
         x = ends[cell.control] if cell.control else images
         null = batch.draws("null")[torch.zeros(len(x), dtype=torch.int64)]
         found = _along_steps(
-            probe, replace(repeated, x=x), null, steps, rival, benign_std, matrices=matrices
-        )
+            probe, replace(repeated, x=x), null, steps, rival, benign_std, matrices=matrices,
+            end=int(np.searchsorted(steps, int(trajectory.steps[0]))),
+        )  # fmt: skip
         found = found.assign({} if control else {n: ("step", _array(v)) for n, v in notes.items()})
         filled[cell] = found.assign_attrs(
             label=int(batch.y[0]), rival=int(rival[0]), target=-1 if control else target_class,
@@ -303,10 +304,14 @@ def _along_steps(
     benign_std: Mapping[str, NDArray[Any]],
     *,
     matrices: bool = False,
+    end: int = 0,
 ) -> xr.Dataset:
-    """One input's iterates as the store's exemplar; S and T of the first and the last of them."""
+    """One input's iterates as the store's exemplar.
+
+    Evidence maps, and S and T where asked for, of the first iterate and of the one at ``end``.
+    """
     # An input that the model gets wrong from the start has its benign iterate only.
-    ends = tuple(sorted({0, len(batch.x) - 1}))
+    ends = tuple(sorted({0, min(end, len(batch.x) - 1)}))
     found = probe.measure(batch.x, null, matrices=ends if matrices else ())
     own = {p: found.profiles[p] for p in PROFILES}
     parts, whole = differences(own, {p: v[:1] for p, v in own.items()}, benign_std)

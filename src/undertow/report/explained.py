@@ -1,0 +1,84 @@
+"""Explanations as the report shows them: sentences, small pictures, a badge each."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from undertow.figures.perturbation import rgb, unit_interval
+from undertow.store import BENIGN, Cell, Explanation, Run
+
+__all__ = ["KINDS", "Shown", "explained", "thumbnail"]
+
+KINDS: Final = {
+    "fooled": ("fooled", "the attack changed a right answer into a wrong one"),
+    "held": ("held", "the answer is as it was before the attack"),
+    "error": ("misread", "the answer is wrong, and nobody attacked"),
+    "right": ("read rightly", "the answer is what the label says"),
+    "unlabelled": ("not labelled", "nobody told what the picture shows"),
+}
+"""Each kind in words, and what it means."""
+SIDE: Final = 56
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One explanation with its pictures.
+
+    Args:
+        told: the explanation.
+        word: its kind in words.
+        meaning: what that means.
+        pictures: data addresses: as it came, and attacked.
+    """
+
+    told: Explanation
+    word: str
+    meaning: str
+    pictures: tuple[str, ...]
+
+
+def explained(run: Run) -> tuple[Shown, ...]:
+    """Every explanation of a run, those that deserve a look first."""
+    found = run.answers.explanations if run.answers else ()
+    ordered = sorted(found, key=lambda e: -(e.interest or 0.0))
+    return tuple(Shown(e, *KINDS[e.kind], _pictures(run, e)) for e in ordered)
+
+
+def _pictures(run: Run, told: Explanation) -> tuple[str, ...]:
+    cell = Cell(told.model, told.attack or BENIGN)
+    if told.index not in run.exemplars(cell):
+        return ()
+    data = run.exemplar(cell, told.index)
+    rows = _ends(data)
+    return tuple(thumbnail(x) for x in unit_interval(data["images"].values[rows]))
+
+
+def _ends(data: Any) -> list[int]:
+    steps: list[int] = data["step"].values.tolist()
+    attributes: Mapping[str, Any] = data.attrs
+    end = int(attributes.get("end", steps[-1]))
+    return [0] if len(steps) == 1 else [0, steps.index(end) if end in steps else len(steps) - 1]
+
+
+def thumbnail(image: np.ndarray, side: int = SIDE) -> str:
+    """A small picture as a data address.
+
+    Args:
+        image: (channel, row, col) in [0, 1].
+        side: its longer side, in pixels.
+    """
+    from PIL import Image
+
+    picture = Image.fromarray(rgb(image))
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    kind = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    buffer = io.BytesIO()
+    picture.resize(size, kind).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
