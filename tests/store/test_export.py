@@ -28,14 +28,15 @@ def test_csv_parquet_and_netcdf_hold_the_same_numbers(make: Make, tmp_path: Path
     parquet = pd.read_parquet(tmp_path / "out" / "profiles.parquet")
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
     assert len(csv) == 2 * 8 * 3 * 12, "2 cells, 8 finished inputs, 3 taps, 12 kinds of profile"
-    one = csv.query(
-        "model == 'a/b' and sample == 5 and tap == 'stage1' and profile == 'oip' and kind == 'null'"
-    )
+    place = "model == 'a/b' and sample == 5 and tap == 'stage1'"
+    one = csv.query(f"{place} and profile == 'oip' and kind == 'chance'")
     assert one["value"].item() == rows("profiles", 0, 10, 1)["oip_null"].values[5, 1]
     assert one["unit"].item() == "bit"
     towards = pd.read_csv(tmp_path / "out" / "flow.csv", keep_default_na=False)
     stored = rows("profiles", 0, 10, 1)["flow"].values
-    picked = towards.query("model == 'a/b' and sample == 5 and tap == 'stage1' and estimator == ''")
+    picked = towards.query(
+        "model == 'a/b' and sample == 5 and tap == 'stage1' and estimator == 'own'"
+    )
     np.testing.assert_allclose(picked.sort_values("class")["value"], stored[5, 1], rtol=1e-6)
     with xr.open_dataset(tmp_path / "out" / "class_information.nc", group=OTHER.slug) as data:
         np.testing.assert_array_equal(data["bits"], rows("class_information", 0, 8, 1)["bits"])

@@ -65,7 +65,7 @@ def test_a_run_that_crossed_models_shows_that_first_and_names_its_figures(
     assert "Transfer · JSMA" in labels
     assert "aimed at the inferring model and at others" in texts([shown])
     alone = synthetic_run(tmp_path / "run", samples=4, shard=2, models=("m",), size=8)
-    assert "The attack, or any such change?" in texts(more_figures(Source(alone.path), ""))
+    assert "Where the flow leaves the true class" in texts(more_figures(Source(alone.path), ""))
 
 
 def test_sentences_are_printed_as_people_read_them(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 FULL: Final = {
+    "drift": "Drift towards the rival",
     "iip": "Input information profile",
     "oip": "Output information profile",
     "ioc": "Input-output coupling",
@@ -52,6 +53,8 @@ def curve_name(key: str) -> str:
 
 def profile_axis(profile: str) -> Axis:
     """The vertical axis of one profile."""
+    if profile == "drift":
+        return Axis(label="drift", unit="bit")
     return Axis(label=f"net {profile.upper()}" if profile != "ioc" else "IOC", unit=UNITS[profile])
 
 
@@ -132,5 +135,5 @@ def controls_told(keys: Iterable[str]) -> str:
     return " Dashed, hollow: " + "; ".join(told) + "." if told else ""
 
 
-assert set(FULL) == set(PROFILES)
+assert set(FULL) == {"drift", *PROFILES}
 assert set(CONTROL_WORDS) == set(CONTROLS)

@@ -19,7 +19,7 @@ from undertow.report.asked import attack_lines, flat, pretty
 from undertow.report.embed import Plot, packed_plotly, packed_plots, plot, script_json
 from undertow.report.explained import explained
 from undertow.report.tables import attack_table, gallery, profile_tables
-from undertow.report.terms import TERMS, VERDICTS, glossed
+from undertow.report.terms import SIGNS, TERMS, VERDICTS, glossed
 from undertow.report.words import DEFINITIONS, caveats, interval, say, settings
 from undertow.store import Answer, Run, Table
 from undertow.store.files import disk_errors, replace_bytes
@@ -46,7 +46,6 @@ _MOST: Final = {
     "matrices": 1,
 }  # fmt: skip
 """Recorded inputs are many; the page shows the first few, the viewer all."""
-_SIGNS: Final = {"supported": "●", "contradicted": "✕", "inconclusive": "○"}
 
 
 def chosen_figures(run: Run) -> Iterator[FigureData | str]:
@@ -73,7 +72,7 @@ def chosen_figures(run: Run) -> Iterator[FigureData | str]:
 def _counted(question: Answer) -> list[tuple[str, int]]:
     """How many claims have each verdict."""
     found = [claim.verdict for claim in question.claims]
-    return [(verdict, found.count(verdict)) for verdict in _SIGNS if verdict in found]
+    return [(verdict, found.count(verdict)) for verdict in SIGNS if verdict in found]
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:
@@ -162,7 +161,7 @@ def _content(run: Run, plots: list[Plot], lost: list[str]) -> dict[str, Any]:
         "failures": _failures(run),
         "questions": answers.questions if answers else (),
         "outdated": answers.outdated if answers else "",
-        "signs": _SIGNS,
+        "signs": SIGNS,
         "plots": plots,
         "gallery": hung,
         "explained": explained(run),

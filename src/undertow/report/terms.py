@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from undertow.prose import prose
 
-__all__ = ["TERMS", "VERDICTS", "glossed"]
+__all__ = ["SIGNS", "TERMS", "VERDICTS", "glossed"]
 
 VERDICTS: Final = {
     "supported": "the numbers show it, and by more than the smallest effect that matters",
@@ -18,6 +18,8 @@ VERDICTS: Final = {
     "inconclusive": "these inputs cannot tell: it may be so or not",
 }
 """Each verdict in plain words."""
+SIGNS: Final = {"supported": "●", "contradicted": "✕", "inconclusive": "○"}
+"""Each verdict's sign, so that colour is not needed."""
 TERMS: Final = {
     "drift": "flow towards the wrong class less flow towards the true one, in bits; above 0 the "
     "layer says more of the wrong class",

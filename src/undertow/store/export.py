@@ -29,18 +29,21 @@ Format: TypeAlias = Literal["csv", "parquet", "netcdf"]
 COLUMNS: Final = {
     "model": "the model that infers",
     "attack": "attack, benign, or a control (noise:ATTACK, spectrum:ATTACK, transplant:ATTACK)",
-    "source": "the model aimed at, where it is another one",
+    "source": "the model aimed at; none for benign inputs",
     "sample": "place in the cell",
     "index": "the input's index in the data set",
     "tap": "name of the tap",
     "depth": "its depth, 0 input to 1 output",
     "profile": "iip, oip, ioc or drift",
-    "kind": "raw, null or net",
-    "estimator": "empty: the run's own; else the cross-check",
+    "kind": "raw, chance (the null) or net",
+    "estimator": "how mutual information was estimated",
     "value": "the number",
     "unit": "its unit",
     "class": "number of the class",
-    "class_name": "its name, where known",
+    "class_name": "its name; class NUMBER where it has none",
+    "label_name": "name of the true class",
+    "predicted_name": "name of the answer",
+    "target_name": "name of the class aimed at; none where there is none",
     "bits": "class information, bit",
     "takeover": "number of the takeover tap; -1 where none",
 }
@@ -55,17 +58,35 @@ def _finished(data: xr.Dataset) -> xr.Dataset:
 
 
 def _named(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    """The cell in front; no word is one that readers of tables take for a missing value."""
+    source = cell.source or ("none" if cell.benign else cell.model)
     for place, (name, value) in enumerate(
-        (("model", cell.model), ("attack", cell.attack), ("source", cell.source or ""))
+        (("model", cell.model), ("attack", cell.attack), ("source", source))
     ):
         frame.insert(place, name, value)
     return frame
 
 
+def _completed(run: Run, home: str, cell: Cell) -> xr.Dataset:
+    """The finished inputs of a cell with their indices, and names for all classes and estimators.
+
+    Raises:
+        Foreign: if nobody can tell the indices.
+    """
+    data = run._open(home, cell)
+    if "index" not in data.variables and run.has("attacks", cell):
+        data = data.assign(index=("sample", run.attacks(cell)["index"].values))
+    known = data.attrs.get("classes") or run.manifest.get("classes") or ()
+    n = int(data.sizes.get("class", len(known)))
+    names = list(map(str, known)) if len(known) == n else [f"class {k}" for k in range(n)]
+    own = run.spec.get("estimator") or run.manifest.get("estimator") or "own"
+    return _finished(data).assign_attrs(classes=names, estimator=str(own))
+
+
 def _index(data: xr.Dataset) -> np.ndarray:
-    found: np.ndarray = (
-        data["index"].values if "index" in data.coords else np.full(data.sizes["sample"], -1)
-    )
+    if "index" not in data.variables:
+        return np.full(data.sizes["sample"], -1)  # a run without its attacks' ends
+    found: np.ndarray = data["index"].values
     return found
 
 
@@ -81,7 +102,9 @@ def _profiles(data: xr.Dataset) -> Iterator[pd.DataFrame]:
         found = re.fullmatch(r"(\w+?)(?:_(raw|null))?(?:@(.+))?", str(name))
         if found is None or found[1] not in (*PROFILES, "drift"):
             continue
-        words = {"profile": found[1], "kind": found[2] or "net", "estimator": found[3] or ""}
+        kind = {"raw": "raw", "null": "chance"}.get(found[2] or "", "net")
+        estimator = found[3] or data.attrs["estimator"]
+        words = {"profile": found[1], "kind": kind, "estimator": estimator}
         unit = UNITS.get(found[1], "bit")
         yield pd.DataFrame({**base, **words, "value": data[name].values.ravel(), "unit": unit})
 
@@ -89,13 +112,14 @@ def _profiles(data: xr.Dataset) -> Iterator[pd.DataFrame]:
 def _flow(data: xr.Dataset) -> Iterator[pd.DataFrame]:
     """Net of the null; raw and null are in the arrays (``netcdf``)."""
     for name in (n for n in map(str, data.data_vars) if n.partition("@")[0] == "flow"):
-        said = {"estimator": name.partition("@")[2], "value": data[name].values.ravel()}
+        estimator = name.partition("@")[2] or data.attrs["estimator"]
+        said = {"estimator": estimator, "value": data[name].values.ravel()}
         yield pd.DataFrame({**_by_class(data), **said, "unit": "bit"})
 
 
 def _by_class(data: xr.Dataset) -> dict[str, np.ndarray]:
     samples, taps, classes = (data.sizes[d] for d in ("sample", "tap", "class"))
-    names = data.attrs.get("classes") or [""] * classes
+    names = data.attrs["classes"]
     return {
         "sample": np.repeat(data["sample"].values, taps * classes),
         "index": np.repeat(_index(data), taps * classes),
@@ -109,6 +133,12 @@ def _by_class(data: xr.Dataset) -> dict[str, np.ndarray]:
 def _attacks(data: xr.Dataset) -> Iterator[pd.DataFrame]:
     columns = {"sample": data["sample"].values, "index": _index(data)}
     columns |= {str(n): data[n].values for n in data.data_vars if data[n].dims == ("sample",)}
+    names = dict(enumerate(data.attrs["classes"]))
+    columns |= {
+        f"{n}_name": np.array([names.get(k, "none") for k in columns[n].tolist()], dtype=object)
+        for n in ("label", "predicted", "target")
+        if n in columns
+    }
     logits = data["logits"].values
     columns |= {f"logit_{m}": logits[:, m] for m in range(logits.shape[1])}
     yield pd.DataFrame(columns)
@@ -145,7 +175,7 @@ def _parts(run: Run, group: str) -> Iterator[tuple[Cell, pd.DataFrame]]:
     home = _HOMES.get(group, group)
     for cell in run.cells:
         if run.has(home, cell):
-            for part in _MAKERS[group](_finished(run._open(home, cell))):
+            for part in _MAKERS[group](_completed(run, home, cell)):
                 yield cell, _named(part, cell)
 
 
@@ -176,13 +206,24 @@ def _parquet(run: Run, group: str, path: Path) -> None:
 
 
 def _netcdf(run: Run, group: str, path: Path) -> None:
-    """One group a cell, with the stored arrays as they are."""
+    """One group a cell, with the stored arrays as they are; the root says which there are."""
     if not (find_spec("h5netcdf") and find_spec("h5py")):
         raise Unavailable("netcdf needs h5netcdf and h5py: pip install 'undertow[export]'")
-    for cell in run.cells:
+    cells = [cell for cell in run.cells if run.has(group, cell)]
+    index = {
+        "group": [c.slug for c in cells],
+        "model": [c.model for c in cells],
+        "attack": [c.attack for c in cells],
+        "source": [c.source or ("none" if c.benign else c.model) for c in cells],
+    }
+    how = f"xr.open_dataset('{path.name.removesuffix(PARTIAL)}', group=GROUP)"
+    xr.Dataset({k: ("cell", v) for k, v in index.items()}, attrs={"cells": how}).to_netcdf(
+        path, mode="w", engine="h5netcdf"
+    )
+    for cell in cells:
         if run.has(group, cell):
-            data = _finished(run._open(group, cell)).drop_vars("finished").load()
-            attrs = {"model": cell.model, "attack": cell.attack, "source": cell.source or ""}
+            data = _completed(run, group, cell).drop_vars("finished").load()
+            attrs = {"model": cell.model, "attack": cell.attack, "source": cell.source or "none"}
             attrs |= (
                 {"classes": ", ".join(map(str, data.attrs["classes"]))}
                 if data.attrs.get("classes")

@@ -184,6 +184,7 @@ def _measured(
     unit = _benign_std(source, model_name, taps)
     if unit is not None:
         _, difference = differences(profiles, {p: v[:1] for p, v in profiles.items()}, unit)
+    profiles = {"drift": found["drift"].values, **profiles}
     bits = found["class_information"].values if readers is not None else None
     new = replace(path, taps=taps, depth=depth, profiles=profiles, difference=difference, bits=bits)
     return new, ""

@@ -35,16 +35,46 @@ class Side:
     name: str
 
     def rows(
-        self, profile: str, which: Which
+        self, profile: str, which: Which, other: Side | None = None
     ) -> tuple[Array, Array, NDArray[np.int64] | None] | None:
-        """Profiles (sample, tap), depth (tap,) and indices (sample,) of the inputs meant."""
+        """Profiles (sample, tap), depth (tap,) and indices (sample,) of the inputs meant.
+
+        Drift of benign inputs goes to the rivals that ``other`` has, where it holds the same inputs
+        of the same model: else two things would differ at once.
+        """
         found = self.source.profile(self.cell, profile, which)
+        if profile == "drift" and other is not None and self.cell.benign:
+            found = self._towards(other, which) if self._same(other) else found
         taps, depth = self.source.taps(self.cell)
         if found is None or not len(found) or len(taps) != found.shape[1]:
             return None
         index = self.source.indices(self.cell, which)
         fit = np.isfinite(found).all(axis=0)
         return found[:, fit], depth[fit], index
+
+    def _same(self, other: Side) -> bool:
+        """Whether the other side is an attack on the same inputs of this model."""
+        mine, theirs = (s.source.indices(s.cell, Which()) for s in (self, other))
+        same = other.source is self.source and other.cell.model == self.cell.model
+        return (
+            same
+            and not other.cell.benign
+            and mine is not None
+            and theirs is not None
+            and np.array_equal(mine, theirs)
+        )
+
+    def _towards(self, other: Side, which: Which) -> Array | None:
+        """Drift of these inputs towards the rivals of the other side, (sample, tap)."""
+        flow = self.source.flow(self.cell, which)
+        rival = self.source.rivals(other.cell)
+        ends = self.source.ends(self.cell)
+        if flow is None or rival is None or ends is None:
+            return None
+        kept = self.source.chosen(self.cell, which)
+        rows = np.arange(len(flow))
+        drift: Array = flow[rows, :, rival[kept]] - flow[rows, :, ends.label[kept]]
+        return drift
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,8 +174,13 @@ def figure_of(a: Side, b: Side, which: Which) -> FigureData | None:
     panels: list[Panel] = []
     most, paired = 0, True
     together = same_data(a.source, b.source)
-    for column, profile in enumerate(PROFILES):
-        found = [side.rows(profile, which) for side in (a, b)]
+    shown = [p for p in ("drift", *PROFILES) if p != "drift" or which.part == "net"]
+    column = -1
+    for profile in shown:
+        found = [side.rows(profile, which, other) for side, other in ((a, b), (b, a))]
+        if profile == "drift" and None in found:
+            continue  # of an older undertow
+        column += 1
         series: list[Series] = []
         for side, rows, other, marker in zip(
             (a, b), found, COLORS, ("circle", "diamond"), strict=True
@@ -178,7 +213,8 @@ def figure_of(a: Side, b: Side, which: Which) -> FigureData | None:
         title=f"{a.name} against {b.name}",
         caption=(
             f"Top: aggregates with 95 % Gaussian-process bands. Bottom: first − second, {how}; "
-            f"{count(most)}; bars: {INTERVAL}. Not adjusted for the number of taps."
+            f"{count(most)}; bars: {INTERVAL}. Not adjusted for the number of taps. Drift: "
+            "from the true class to each input's rival; benign inputs take the attack's rivals."
         ),
         n=most,
         interval=INTERVAL,
@@ -202,9 +238,10 @@ def _gap_panel(gap: Difference, profile: str, column: int) -> Panel:
         legend=False,
         hover=words,
     )
-    axis = Axis(label=f"difference in {profile.upper()}", unit=UNITS[profile])
+    word = profile if profile == "drift" else profile.upper()
+    axis = Axis(label=f"difference in {word}", unit=UNITS.get(profile, "bit"))
     return Panel(
-        title=f"Difference in {profile.upper()}",
+        title=f"Difference in {word}",
         x=DEPTH,
         y=axis,
         marks=(ZERO,),

@@ -13,6 +13,7 @@ from undertow.figures.from_run import input_name
 from undertow.figures.matrices import build as matrices_figure
 from undertow.figures.matrices import matrix_taps
 from undertow.store import Cell
+from undertow.viewer.compute import computable
 from undertow.viewer.maps import mapped_taps, maps_payload, stored_maps
 from undertow.viewer.parts import Query, empty, field, figure, on, pick, segments
 from undertow.viewer.rest import message, payload
@@ -130,7 +131,14 @@ def layer_maps(source: Source, cell: Cell, index: int, tap: int) -> dict[str, An
     """The stored maps of a tap, or the words that stand in for them."""
     found = stored_maps(source, cell, index, tap)
     if found is None:
-        return {"message": "The run keeps no feature maps of this tap.", "computable": True}
+        able = computable(source, cell)
+        words = "The run keeps no feature maps of this tap; they are computed now …"
+        if not able:
+            words = (
+                f"The run keeps no feature maps of this tap, and '{cell.model}' is no shipped "
+                "model: start the viewer with --model to have them computed."
+            )
+        return {"message": words, "computable": able}
     return maps_payload(found, f"{cell.slug}|{index}|{tap}")
 
 

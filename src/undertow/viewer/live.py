@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
 
@@ -24,6 +24,14 @@ from undertow.viewer.source import Source
 from undertow.viewer.stage import thumbnail
 
 __all__ = ["connect", "view"]
+
+
+COMING: Final = (
+    "Choose an input and an attack, then press Run. You will watch the input change step by step, "
+    "what the model answers, and where drift, the flow towards the wrong class, turns from layer "
+    "to layer; a classifier of this size takes a few seconds."
+)
+"""What a visitor reads before the first run."""
 
 
 def view(source: Source, query: Query) -> list[Any]:
@@ -49,7 +57,9 @@ def view(source: Source, query: Query) -> list[Any]:
                 dcc.Store(id="li-data"),
                 dcc.Store(id="li-job"),
                 dcc.Interval(id="li-clock", interval=350, disabled=True),
-                html.Div(id="li-stage", className="stage"),
+                html.Div(
+                    html.P(COMING, className="quiet card coming"), id="li-stage", className="stage"
+                ),
             ]
         )
     ]

@@ -10,6 +10,7 @@ from dash import Dash, Input, Output, dcc, html
 from undertow.axes import PROFILES, split_control
 from undertow.errors import UndertowError
 from undertow.figures import aggregate as aggregate_figure
+from undertow.figures import drift as drift_figure
 from undertow.figures.palette import paints
 from undertow.store import BENIGN, curve_key, split_key
 from undertow.viewer.parts import (
@@ -22,7 +23,7 @@ from undertow.viewer.parts import (
     pick,
     segments,
 )
-from undertow.viewer.questions import questions
+from undertow.viewer.questions import questions, said
 from undertow.viewer.rest import also, cells_table, message, more_figures, payload
 from undertow.viewer.selection import Outcome, Part, Which
 from undertow.viewer.source import Source
@@ -45,7 +46,9 @@ def view(source: Source, query: Query) -> list[Any]:
     wanted = query.one("also", default="")
     waiting = html.P("Reading the run …", className="quiet")
     return [
+        *said(source),
         questions(source),
+        *_drift(source),
         _profiles(source, query),
         html.Section(
             [
@@ -56,6 +59,18 @@ def view(source: Source, query: Query) -> list[Any]:
         ),
         html.Section([html.H2("Cells"), html.Div(waiting, id="ov-cells")], className="later"),
     ]
+
+
+def _drift(source: Source) -> list[Any]:
+    """Where the flow turns, attack by attack, of the first model that tells it."""
+    answers = source.answers
+    found = answers.contrasts if answers else {}
+    model = next((m for m, by in found.items() if any("drift" in q for q in by.values())), None)
+    if model is None:
+        return []
+    drift = {a: q["drift"] for a, q in found[model].items() if "drift" in q}
+    data = payload(drift_figure.build(drift, model=model))
+    return [html.Section([html.H2("Where the flow turns"), figure("drift", data)], id="drift")]
 
 
 # Aggregated IPs -----------------------------------------------------------------------------------

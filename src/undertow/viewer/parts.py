@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qs
 
 from dash import Dash, dcc, html
 
 from undertow.figures.wording import attack_name, curve_name
+from undertow.report.terms import SIGNS, VERDICTS
 from undertow.store import Cell, curve_key
 
 __all__ = [
-    "VERDICTS",
     "Query",
     "attack_words",
     "badge",
@@ -26,14 +26,6 @@ __all__ = [
     "query",
     "segments",
 ]
-
-VERDICTS: Final = {
-    "supported": ("✓", "supported"),
-    "contradicted": ("✕", "contradicted"),
-    "inconclusive": ("≈", "inconclusive"),
-    None: ("–", "unanswered"),
-}
-
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -135,11 +127,20 @@ def chips(id_: Any, options: Sequence[Any], value: Sequence[Any], label: str) ->
     )
 
 
-def badge(verdict: str | None) -> html.Span:
-    """A verdict: sign, word and colour."""
-    sign, word = VERDICTS.get(verdict, VERDICTS[None])
+def badge(verdict: str | None, count: int = 1) -> html.Span:
+    """A verdict as the report shows it: sign, word and colour; its meaning when pointed at.
+
+    Args:
+        verdict: ``None`` where a question was not answered.
+        count: of how many claims.
+    """
+    sign = SIGNS.get(verdict or "", "–")
+    word = verdict or "not answered"
+    told = f" {count} {word}" if count > 1 else f" {word}"
     return html.Span(
-        [html.Span(sign, **{"aria-hidden": "true"}), f" {word}"], className=f"badge {word}"
+        [html.Span(sign, **{"aria-hidden": "true"}), told],
+        className=f"badge {verdict or 'unanswered'}",
+        title=VERDICTS.get(verdict or "", ""),
     )
 
 

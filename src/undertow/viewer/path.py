@@ -31,7 +31,7 @@ class Path:
         classes: names of the classes.
         taps: names.
         depth: (tap,).
-        profiles: ``iip``, ``oip``, ``ioc``: (step, tap).
+        profiles: ``drift``, ``iip``, ``oip``, ``ioc``: (step, tap).
         difference: overall difference from step 0 in benign standard deviations, (step,).
         bits: class information, (step, tap, class).
         notes: what the attack says of its steps, (step,) each.
@@ -67,7 +67,9 @@ def recorded_path(source: Source, cell: Cell, index: int, name: str) -> Path | N
         label = int(data.attrs.get("label", logits[0].argmax()))
         classes = source.class_names(logits.shape[1], data.attrs.get("classes"))
         optional = {
-            n: values(data, n) for n in ("class_information", "difference", *PROFILES) if n in data
+            n: values(data, n)
+            for n in ("class_information", "difference", "drift", *PROFILES)
+            if n in data
         }
         notes = {
             str(n).removeprefix("note_"): values(data, str(n))
@@ -89,7 +91,7 @@ def recorded_path(source: Source, cell: Cell, index: int, name: str) -> Path | N
         classes=classes,
         taps=tuple(map(str, data["tap"].values)) if "tap" in data.coords else (),
         depth=read["depth"],
-        profiles={p: optional[p] for p in PROFILES if p in optional},
+        profiles={p: optional[p] for p in ("drift", *PROFILES) if p in optional},
         difference=optional.get("difference"),
         bits=optional.get("class_information"),
         notes=notes,

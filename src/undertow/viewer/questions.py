@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from dash import html
 
@@ -12,7 +12,11 @@ from undertow.store import Answer, Claim, Number
 from undertow.viewer.parts import badge
 from undertow.viewer.source import Source
 
-__all__ = ["questions"]
+__all__ = ["questions", "said"]
+
+
+MOST: Final = 40
+"""Explained inputs that are listed."""
 
 
 def _value(number: Number) -> str:
@@ -50,11 +54,11 @@ def _numbers(numbers: Sequence[Number]) -> html.Div:
     )
 
 
-def _claim(claim: Claim, alone: bool) -> html.Div:
+def _claim(claim: Claim) -> html.Div:
     body: list[Any] = [
         html.Div(
             [
-                None if alone else badge(claim.verdict),
+                badge(claim.verdict),
                 html.Span(prose(claim.claim), className="claim"),
             ],
             className="claim-head",
@@ -80,15 +84,46 @@ def _claim(claim: Claim, alone: bool) -> html.Div:
     return html.Div(body, className="claim-body")
 
 
+def _counted(question: Answer) -> list[tuple[Any, int]]:
+    """How many claims have each verdict, as the report has it; ``None`` where there are none."""
+    found = [claim.verdict for claim in question.claims]
+    order: tuple[Any, ...] = ("supported", "contradicted", "inconclusive")
+    return [(v, found.count(v)) for v in order if v in found] or [(None, 1)]
+
+
+def said(source: Source) -> list[Any]:
+    """What the run says first: its headline, and its explained inputs in plain words."""
+    answers = source.answers
+    if answers is None or not (answers.headline or answers.explanations):
+        return []
+    told = sorted(answers.explanations, key=lambda e: -(e.interest or 0.0))[:MOST]
+    items = [
+        html.Li([html.B(f"{e.input}: "), *_typeset(e.sentence)], className="explained")
+        for e in told
+    ]
+    more = len(answers.explanations) - len(told)
+    rest = [html.P(f"… and {more} more in the report.", className="quiet")] if more else []
+    headline = (
+        [html.P(_typeset(answers.headline), className="headline")] if answers.headline else []
+    )
+    opened = not answers.questions
+    inputs = (
+        [html.Details([html.Summary(f"{len(answers.explanations)} inputs in plain words"),
+                       html.Ul(items), *rest], open=opened, className="card explained-inputs")]
+        if items else []
+    )  # fmt: skip
+    return [html.Section([*headline, *inputs], id="said")]
+
+
 def _question(question: Answer) -> html.Article:
     head = html.Header(
         [
             html.Span(question.id.upper(), className="question-id"),
             html.H3(question.question),
-            badge(question.verdict),
+            html.Span([badge(v, n) for v, n in _counted(question)], className="badges"),
         ]
     )
-    body: list[Any] = [_claim(c, len(question.claims) == 1) for c in question.claims]
+    body: list[Any] = [_claim(c) for c in question.claims]
     if question.missing:
         body.append(html.P(prose(f"Not answered: {question.missing}"), className="control"))
     return html.Article([head, *body], className="question card")

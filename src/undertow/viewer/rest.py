@@ -21,7 +21,7 @@ from undertow.viewer.source import Source
 
 __all__ = ["also", "cells_table", "clean", "message", "more_figures", "payload", "shorter"]
 
-_ALSO: Final = ("solid_dashed", "transfer", "change", "plane", "takeover")
+_ALSO: Final = ("solid_dashed", "transfer", "drift", "change", "plane", "takeover")
 """Models that were crossed come first, where a run crossed any: that is what it was made for."""
 
 
@@ -39,6 +39,7 @@ def _choices(source: Source) -> list[tuple[str, dict[str, Any]]]:
 def _also_options(source: Source) -> list[dict[str, Any]]:
     words = {
         "change": "Attack or control",
+        "drift": "Drift",
         "plane": "Information plane",
         "takeover": "Takeover",
         "transfer": "Transfer",

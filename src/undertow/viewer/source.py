@@ -243,6 +243,19 @@ class Source:
             return np.asarray(found[finished], dtype=np.float64)
         return np.asarray(found[ends.rows[self.chosen(cell, which)]], dtype=np.float64)
 
+    def flow(self, cell: Cell, which: Which) -> Array | None:
+        """Net flow of the finished inputs that ``which`` names, (sample, tap, class)."""
+        name = "flow" + (f"@{which.estimator}" if which.estimator else "")
+        found, ends = self._array("profiles", cell, name), self.ends(cell)
+        if found is None or ends is None:
+            return None
+        return np.asarray(found[ends.rows[self.chosen(cell, which)]], dtype=np.float64)
+
+    def rivals(self, cell: Cell) -> NDArray[np.int64] | None:
+        """The class that drift goes towards, of every finished input of a cell."""
+        found, ends = self._array("attacks", cell, "rival"), self.ends(cell)
+        return None if found is None or ends is None else found[ends.rows].astype(np.int64)
+
     def chosen(self, cell: Cell, which: Which) -> NDArray[np.bool_]:
         """Which of the finished inputs of a cell are meant. Benign inputs have no outcome."""
         ends = self.ends(cell)

@@ -303,6 +303,6 @@
   }
 
   u.stage = () => current;
-  window.dash_clientside.undertow.stage = (data) => { mount("tr-stage", data, {}); return "stage"; };
+  window.dash_clientside.undertow.stage = (data) => { mount("tr-stage", data, { end: true }); return "stage"; };
   window.dash_clientside.undertow.live_stage = (data) => { mount("li-stage", data, { grow: true, end: true, layer: false }); return "stage"; };
 })();

@@ -50,6 +50,12 @@
     const host = document.getElementById("la-maps"), data = state.data, row = document.getElementById("la-live-row");
     if (!host) return;
     if (row) row.hidden = !(data && data.computable);
+    // What can be computed here is computed unasked, once; the button stays for another try.
+    const button = document.getElementById("la-live");
+    if (data && data.computable && button && !button.dataset.asked) {
+      button.dataset.asked = "yes";
+      setTimeout(() => button.click(), 0);
+    }
     if (!data || data.message) {
       host.replaceChildren(u.el("p", { class: "quiet message" }, (data && data.message) || ""));
       host.dataset.drawn = String((Number(host.dataset.drawn) || 0) + 1);
