@@ -73,7 +73,7 @@ def test_your_own_network_is_measured_and_drawn(ran: Any) -> None:
     lost = re.findall(r"input \d: (taken over at layer \d|never taken over)", said)
     assert len(lost) == 4
     assert any("layer" in words for words in lost)
-    assert _figures(book) == 2
+    assert _figures(book) == 3
     assert (folder / "streams.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -81,8 +81,8 @@ def test_a_run_is_made_read_drawn_and_exported(ran: Any) -> None:
     book, folder = ran("why_fooled")
     said = _said(book)
     assert len(re.findall(r"^q[12] (?:supported|inconclusive|contradicted): ", said, re.M)) >= 6
-    assert _figures(book) == 3
+    assert _figures(book) == 5
     assert (folder / "profiles.pdf").read_bytes().startswith(b"%PDF")
-    assert "<svg" in (folder / "control.svg").read_text()
+    assert "<svg" in (folder / "change.svg").read_text()
     assert (folder / "export" / "profiles.csv").is_file()
     assert (folder / "runs" / "why-fooled" / "report.html").stat().st_size < 5_000_000

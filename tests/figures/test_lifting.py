@@ -24,13 +24,23 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
 
 
 def test_a_measured_trajectory_is_figure_one(flow: xr.Dataset) -> None:
-    data = from_flow(flow, sample=1)
+    data = from_flow(flow, "trajectory", sample=1)
     rows = flow["sample"].values == 1
     benign = next(s for s in data.panels[0].series if s.label == "benign")
     np.testing.assert_allclose(benign.y, flow["iip"].values[rows][0])
     line = data.panels[-1].series[0]
     np.testing.assert_allclose(line.y, flow["difference"].values[rows])
     assert "input 1, IGSM" in data.title
+
+
+def test_drift_of_a_measured_trajectory_is_the_map_of_its_turning(flow: xr.Dataset) -> None:
+    data = from_flow(flow, sample=1)
+    rows = flow["sample"].values == 1
+    stored = flow["drift"].values[rows]
+    heat = data.panels[0].heat
+    assert heat is not None
+    np.testing.assert_allclose(heat.z, stored[:, np.isfinite(stored).all(axis=0)])
+    assert data.name == "turning"
 
 
 def test_class_information_of_a_measured_trajectory_is_streams(flow: xr.Dataset) -> None:
@@ -44,10 +54,10 @@ def test_class_information_of_a_measured_trajectory_is_streams(flow: xr.Dataset)
 @pytest.mark.parametrize(
     ("change", "arguments", "words"),
     [
-        (lambda f: f.drop_vars("difference"), (), "benign_std"),
+        (lambda f: f.drop_vars("difference"), ("trajectory",), "benign_std"),
         (lambda f: f.drop_vars("class_information"), ("streams",), "readers="),
         (lambda f: f.rename(record="sample_"), (), "measure a trajectory"),
-        (lambda f: f, ("nix",), "allowed: trajectory, streams"),
+        (lambda f: f, ("nix",), "allowed: turning, trajectory, streams"),
     ],
 )
 def test_what_is_missing_is_said(flow: xr.Dataset, change, arguments, words: str) -> None:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from undertow.axes import PROFILES
 from undertow.errors import BadInput
-from undertow.figures import streams, trajectory
+from undertow.figures import streams, trajectory, turning
 from undertow.figures.data import FigureData
 from undertow.figures.registry import FIGURES
 from undertow.prose import attack_name
@@ -40,19 +40,19 @@ def lift(run: Run, name: str, **choice: Any) -> FigureData:
     return figure.from_run(run, **choice)
 
 
-def from_flow(flow: xr.Dataset, kind: str = "trajectory", *, sample: int = 0) -> FigureData:
+def from_flow(flow: xr.Dataset, kind: str = "turning", *, sample: int = 0) -> FigureData:
     """A figure of one input out of what :func:`undertow.measure` gave for a trajectory.
 
     Args:
         flow: with axes (record, tap); ``trajectory`` needs ``difference`` (measure with
             ``benign_std``), ``streams`` needs ``class_information`` (measure with ``readers``).
-        kind: ``"trajectory"`` or ``"streams"``.
+        kind: ``"turning"`` (drift over steps and depth), ``"trajectory"`` or ``"streams"``.
         sample: which input of the trajectory.
 
     Raises:
         BadInput: if the measurement holds no such thing.
     """
-    needed = {"trajectory": "difference", "streams": "class_information"}
+    needed = {"turning": "drift", "trajectory": "difference", "streams": "class_information"}
     if kind not in needed:
         raise BadInput(f"unknown kind '{kind}' (allowed: {', '.join(needed)})")
     if "record" not in flow.dims:
@@ -68,6 +68,14 @@ def from_flow(flow: xr.Dataset, kind: str = "trajectory", *, sample: int = 0) ->
     told = f"input {sample}, {attack_name(str(flow.attrs.get('attack', 'an attack')))}"
     taps = tuple(map(str, one["tap"].values))
     steps, depth = one["step"].values, one["depth"].values
+    if kind == "turning":
+        there = np.isfinite(one["drift"].values).all(axis=0)
+        label = int(one["label"].values[0]) if "label" in one else int(one["predicted"].values[0])
+        return turning.build(
+            drift=one["drift"].values[:, there], steps=steps, name=told,
+            taps=tuple(tap for tap, k in zip(taps, there, strict=True) if k),
+            classes=(f"class {label}", f"class {int(one['rival'].values[-1])}"),
+        )  # fmt: skip
     if kind == "trajectory":
         return trajectory.build(
             profiles={p: one[p].values for p in PROFILES}, difference=one["difference"].values,

@@ -17,6 +17,7 @@ import xarray as xr
 import yaml
 
 from undertow.errors import BadInput, Foreign, UnknownName
+from undertow.prose import prose
 from undertow.registry import HOMES, Look, registry, remember
 from undertow.store import arrays, lazy
 from undertow.store.answers import Answers
@@ -261,8 +262,12 @@ class Run:
             f"<em>{escape(q.verdict or 'unanswered')}</em></li>"
             for q in (self.answers.questions if self.answers else ())
         )
+        told = "".join(
+            f"<p>{escape(e.input)}: {escape(prose(e.sentence))}</p>"
+            for e in (self.answers.explanations[:6] if self.answers else ())
+        )
         return (
-            f"<div><p><b>undertow run</b> {escape(str(self.path))}</p><ul>{verdicts}</ul>"
+            f"<div><p><b>undertow run</b> {escape(str(self.path))}</p>{told}<ul>{verdicts}</ul>"
             f"<table><thead><tr><th>model</th><th>attack</th><th>shards</th></tr></thead><tbody>{rows}</tbody></table></div>"
         )
 
