@@ -13,6 +13,7 @@ import pytest
 
 from undertow.store import open_run
 
+DIGITS = ("--model", "digits_cnn", "--data", "digits")
 SMALL = """
 name: small
 models: [digits_cnn]
@@ -43,6 +44,20 @@ def _lines(text: str) -> int:
         (["trace", "--model", "god_init"], "did you mean 'good_init'"),
         (["trace", "--attack", "jmsa"], "did you mean 'jsma'"),
         (["trace", "--attack", "noise"], "control"),
+        (["trace", "--epsilon", "8/255"], "--set epsilon=VALUE"),
+        (["trace", "--set", "epsilon"], "give name=value"),
+        (["trace", "--set", "theta=1", "--set", "theta=2"], "stands twice"),
+        (["trace", "--set", "thta=1"], "did you mean 'theta'"),
+        (["trace", "--set", "theta=much", *DIGITS], "theta is 'much'"),
+        (["trace", "--target", "nine", *DIGITS], "unknown target 'nine'"),
+        (["trace", "--mean", "0.5,x", "--std", "1,1", *DIGITS], "--mean 0.5,x"),
+        (["trace", "--mean", "0.5", "--std", "1", *DIGITS], "normalisation inside"),
+        (["explain"], "Missing argument"),
+        (["explain", "no/such.png"], "there is no picture"),
+        (["explain", "digits:5000", *DIGITS[:2]], "there is no input 5000"),
+        (["explain", "digits:5", *DIGITS[:2], "--label", "ten"], "unknown class 'ten'"),
+        (["explain", "digits:5", *DIGITS[:2], "--target", "3"], "belong to an attack"),
+        (["explain", "digits:5", "--model", "good_init"], "does not fit digits"),
         (["trace", "--data", "cifar", "--model", "digits_cnn"], "did you mean 'cifar10'"),
         (["measure", "--data", "didgits", "--model", "digits_cnn"], "did you mean 'digits'"),
         (["measure", "--model", "no/such/file.py:net", "--data", "digits"], "no/such/file.py"),
@@ -157,3 +172,32 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert again.returncode == 0, again.stderr
     assert again.stdout.strip().endswith("report.html")
     assert ledger.read_text().count('"done"') == 5 * 12, "benign, fgsm and its three controls"
+
+
+def test_a_file_without_a_factory_lists_those_it_has(undertow, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def small():\n    return nn.Sequential(nn.Flatten(), nn.Linear(256, 10))\n"
+        "class Large(nn.Module):\n    pass\n_hidden = 3\n"
+    )
+    for name, words in (("net.py", "needs a factory"), ("net.py:smal", "did you mean 'small'")):
+        said = undertow("explain", "digits:1", "--model", tmp_path / name)
+        assert said.code == 2
+        assert words in said.err
+        assert "Large, small" in said.err or "small, Large" in said.err
+        assert _lines(said.err) <= 2
+
+
+def test_a_model_that_guesses_is_announced(undertow, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def guesses():\n    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 4, 3), nn.ReLU(),\n"
+        "        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))\n"
+    )
+    said = undertow(
+        "explain", "digits:1", "--model", f"{tmp_path}/net.py:guesses", "-q", "--out",
+        tmp_path / "run",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    assert "inputs of digits right, where one answer for all gets" in said.err

@@ -121,3 +121,31 @@ def test_your_own_model_and_images_work(undertow, tmp_path: Path) -> None:
         )  # fmt: skip
         assert said.code == 0, said.err
         assert open_run(tmp_path / f"run{index}").missing == ()
+
+
+def test_explain_says_the_sentence_first_and_the_report_last(undertow, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    said = undertow(
+        "explain", "digits:7", "--model", "digits_cnn", "--attack", "igsm", "--set",
+        "epsilon=60/255", "--target", "easiest", "--out", out, "-q",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    first, *_, last = said.out.strip().splitlines()
+    assert last == str(out / "report.html")
+    run = open_run(out)
+    assert run.answers is not None
+    assert first == run.answers.explanations[0].sentence
+    assert run.spec["attacks"][0]["settings"] == {"epsilon": "60/255"}
+    told = json.loads(
+        undertow(
+            "explain", "digits:7", "--model", "digits_cnn", "--attack", "igsm", "--set",
+            "epsilon=60/255", "--target", "easiest", "--out", out, "--json",
+        ).out
+    )  # fmt: skip
+    assert told["explanations"][0]["sentence"] == first
+    assert told["explanations"][0]["kind"] in ("fooled", "held")
+    other = undertow("trace", "--data", "digits", "--model", "digits_cnn", "--index", 7,
+                     "--attack", "fgsm", "--set", "epsilon=0.2", "--readers", 0, "--out",
+                     tmp_path / "trace", "-q")  # fmt: skip
+    assert other.code == 0, other.err
+    assert "of FGSM" in other.out.splitlines()[0]

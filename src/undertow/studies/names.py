@@ -61,7 +61,7 @@ class _Settling:
         if not (self.data_given or Path(spec.data.name).expanduser().exists()):
             plain["data"]["name"] = self.named("data set", spec.data.name)
         for model in spec.models:
-            if ":" not in model.removeprefix("zoo:"):
+            if ":" not in model.removeprefix("zoo:") and not model.endswith(".py"):
                 self.named("model", model.removeprefix("zoo:"))
         return plain | {"plugins": self.plugins}
 
