@@ -156,12 +156,15 @@ class ImageSet:
     def before(self, other: ImageSet) -> ImageSet:
         """These images, and those of another set after them, with the other's classes.
 
-        Labels go by the names of classes.
+        Labels go by the names of classes; grey images beside coloured ones have three equal
+        channels.
 
         Raises:
             BadInput: for images of another size.
             UnknownName: for a class that the other set does not have.
         """
+        if self.shape[0] == 1 and other.shape[0] == 3:
+            return self.coloured().before(other)
         if self.shape != other.shape:
             ours, theirs = (" x ".join(map(str, s.shape)) for s in (self, other))
             raise BadInput(f"'{self.name}' has images of {ours}, '{other.name}' of {theirs}")
@@ -177,6 +180,10 @@ class ImageSet:
             stored=torch.cat([self.images, other.images]),
             labels=torch.cat([to[self.labels], other.labels]),
         )  # fmt: skip
+
+    def coloured(self) -> ImageSet:
+        """Grey images with three equal channels."""
+        return replace(self, stored=self.images.expand(-1, 3, -1, -1).contiguous(), rows=None)
 
     def called(self, row: int) -> str:
         """What one image is called: its file's name, or the set's name and its place."""

@@ -80,6 +80,8 @@ def plot(data: FigureData) -> Plot:
     """Draw a figure for the page, once for the screen and once for print."""
     drawn = traces(data)
     picture, size = _picture(data)
-    both = {"wide": _laid(data, drawn, None), "narrow": _laid(data, drawn, 1)}
+    pictures = all(p.picture is not None for p in data.panels)
+    narrow = 2 if pictures and data.columns > 1 else 1
+    both = {"wide": _laid(data, drawn, None), "narrow": _laid(data, drawn, narrow)}
     content = {"traces": drawn, "panels": [p.title for p in data.panels], **both}
     return Plot(data, picture, size, script_json(content))

@@ -42,7 +42,7 @@ _ORDER: Final = (
     "matrices",
 )
 _MOST: Final = {
-    "evidence": 2, "leaning": 2, "trajectory": 2, "turning": 2, "streams": 1, "perturbation": 2,
+    "evidence": 1, "leaning": 1, "trajectory": 1, "turning": 1, "streams": 1, "perturbation": 1,
     "matrices": 1,
 }  # fmt: skip
 """Recorded inputs are many; the page shows the first few, the viewer all."""

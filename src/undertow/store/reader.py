@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any
+from threading import RLock
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -29,6 +31,10 @@ from undertow.store.manifest import FORMAT
 from undertow.store.schema import GROUPS, SCHEMA_VERSION
 
 __all__ = ["Run", "State", "open_run"]
+
+
+KEPT: Final = 64
+"""Recorded inputs that a run keeps open: figures come back to the same ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,9 @@ class Run:
         self.path = path
         self.manifest: Mapping[str, Any] = manifest
         self._results = path / "results.zarr"
+        self._listed: dict[Cell, tuple[int, ...]] = {}
+        self._read: OrderedDict[tuple[Cell, int], xr.Dataset] = OrderedDict()
+        self._lock = RLock()
 
     @cached_property
     def plugins(self) -> tuple[Mapping[str, str], ...]:
@@ -189,6 +198,11 @@ class Run:
 
     def exemplars(self, cell: Cell) -> tuple[int, ...]:
         """Indices of the recorded inputs of a cell."""
+        if cell not in self._listed:
+            self._listed[cell] = self._exemplars(cell)
+        return self._listed[cell]
+
+    def _exemplars(self, cell: Cell) -> tuple[int, ...]:
         place = self._groups["exemplars"].get(cell)
         if place is None:
             return ()
@@ -206,7 +220,15 @@ class Run:
         have = self.exemplars(cell)
         if index not in have:
             raise UnknownName(f"recorded input of {cell.name}", index, map(str, have))
-        return lazy.read(self._results, f"{self._groups['exemplars'][cell]}/{index}")
+        key = cell, index
+        with self._lock:
+            if key not in self._read:
+                place = f"{self._groups['exemplars'][cell]}/{index}"
+                self._read[key] = lazy.read(self._results, place)
+                while len(self._read) > KEPT:
+                    self._read.popitem(last=False)
+            self._read.move_to_end(key)
+            return self._read[key].copy()
 
     def exemplar_index(self, shard: str) -> int:
         """The input that a shard named ``exemplar:N`` records: the N-th of the run's inputs."""

@@ -24,6 +24,7 @@ from undertow.studies.answered.conclude import conclude
 from undertow.studies.asked.inputs import (
     answered,
     check_fit,
+    coloured,
     inputs_of,
     models_of,
     training_of,
@@ -86,7 +87,7 @@ def study(
         raise BadInput("models and data that are objects are worked on in this process alone")
     executor = _executor(workers, cluster)
     models = models_of(spec, device, models)
-    data = inputs_of(spec, data_dir, progress, data)
+    data = coloured(inputs_of(spec, data_dir, progress, data), models)
     spec = without_readers(spec, data)
     check_fit(models, data, device)
     told = data.labels

@@ -330,9 +330,11 @@ def _not_turned(seen: _Seen, true: str, rival: str) -> str:
     fooled = int(seen.logits[-1].argmax()) != seen.label
     last = seen.taps[-1]
     if len(seen.steps) > 1 and abs(end - start) >= 0.005:
-        to = rival if end > start else true
-        moved = f"At {last} the flow moved towards {to} ({_moved(start, end)})"
-        return f"{moved} but still leans to {true}." if fooled or end > start else f"{moved}."
+        moved = f"({_moved(start, end)})"
+        if end > start:
+            return f"At {last} the flow moved towards {rival} {moved} but still leans to {true}."
+        but = ", whatever the model answers" if fooled else ""
+        return f"At {last} the flow even moved away from {rival} {moved}{but}."
     if fooled:
         return f"At its last layer, {last}, the network still reads {true}, whatever it answers."
     led = [seen.taps[k] for k in np.flatnonzero((seen.main[-1] > 0) & _unusual(seen))]

@@ -18,8 +18,9 @@ Contrasts = Mapping[str, Mapping[str, Mapping[str, Contrast]]]
 def headline(contrasts: Contrasts, questions: Iterable[Answer]) -> str:
     """What the attacks on each model do at the last layer, and how many claims hold.
 
-    An attack *turns* the flow where the interval of drift lies above 0, and its control does so
-    likewise; empty where there is neither drift nor a claim.
+    An attack *pulls* the flow where the interval of its change of drift lies above 0 and above that
+    of its transplant; the flow *ends* with the wrong class where the interval of drift itself lies
+    above 0. Empty where there is neither drift nor a claim.
 
     Args:
         contrasts: ``contrasts[model][attack]["drift"]``.
@@ -42,47 +43,47 @@ def headline(contrasts: Contrasts, questions: Iterable[Answer]) -> str:
 def _of_model(model: str, drift: Mapping[str, Contrast]) -> str:
     if not drift:
         return ""
-    turned = [a for a, c in drift.items() if _above(c, "attack")]
     layer = next(iter(drift.values())).tap[-1]
-    if not turned:
-        n = len(drift)
-        which = "the attack does" if n == 1 else f"none of {n} attacks does"
-        not_ = " not" if n == 1 else ""
-        return f"On {model}, {which}{not_} turn the flow to the wrong class at {layer}."
-    low, high = (f([_last(drift[a], "attack") for a in turned]) for f in (min, max))
-    benign = sum(_last(drift[a], "benign") for a in turned) / len(turned)
-    reach = _bits(low) if low == high else f"{low:+.2f} to {_bits(high)}"
-    names = _listed([attack_name(a) for a in turned])
-    turns = "turns" if len(turned) == 1 else "turn"
-    first = f"On {model}, {names} {turns} the flow to the wrong class at {layer}"
-    first += f" (drift {reach}, where the same inputs have {_bits(benign)} unattacked)"
-    held = [a for a in turned if DECIDES in drift[a].level]
-    if not held:
-        return f"{first}; no control was made."
-    also = [a for a in held if _above(drift[a], DECIDES)]
-    rest = [attack_name(a) for a in drift if a not in turned]
-    if also:
-        whose = _listed([attack_name(a) for a in also])
-        second = f"so does the same change made for other inputs, of {whose}"
-    else:
-        middle = sum(_last(drift[a], DECIDES) for a in held) / len(held)
-        second = f"the same changes made for other inputs do not ({_bits(middle)})"
-    third = f"; {_listed(rest)} do{'es' if len(rest) == 1 else ''} not" if rest else ""
-    return f"{first}; {second}{third}."
+    pulled = [a for a, c in drift.items() if _pulls(c)]
+    held = all(DECIDES in c.change for c in drift.values())
+    than = "further than the same changes made for other inputs" if held else "no control was made"
+    if not pulled:
+        what = (
+            "the attack does not pull" if len(drift) == 1 else f"none of {len(drift)} attacks pulls"
+        )
+        beyond = " further than the same change made for other inputs does" if held else ""
+        return f"On {model}, {what} the flow towards the wrong class at {layer}{beyond}."
+    verb = "pulls" if len(pulled) == 1 else "pull"
+    told = f"On {model}, {_names(pulled)} {verb} the flow towards the wrong class at {layer}, by "
+    told += f"{_reach([_last(drift[a], 'attack') for a in pulled])}, {than}"
+    if held:
+        told += f" ({_reach([_last(drift[a], DECIDES) for a in pulled])})"
+    rest = [a for a in drift if a not in pulled]
+    told += f"; {_names(rest)} do{'es' if len(rest) == 1 else ''} not" if rest else ""
+    ends = [a for a in pulled if (drift[a].level["attack"].low[-1] or 0) > 0]
+    where = f"ends with the wrong class under {_names(ends)}" if ends else "ends with neither class"
+    short = [a for a in pulled if (drift[a].level["attack"].high[-1] or 0) < 0]
+    if short:
+        where = f"{where if ends else ''}{', ' if ends else ''}stays with the true class under "
+        where += _names(short)
+    return f"{told}. On average it {where}."
 
 
-def _above(contrast: Contrast, who: str) -> bool:
-    low = contrast.level[who].low[-1] if who in contrast.level else None
-    return low is not None and low > 0
+def _pulls(contrast: Contrast) -> bool:
+    low = contrast.change["attack"].low[-1]
+    other = contrast.change[DECIDES].high[-1] if DECIDES in contrast.change else None
+    return low is not None and low > max(0.0, other or 0.0)
+
+
+def _reach(values: list[float]) -> str:
+    low, high = (f"{v:+.2f}" for v in (min(values), max(values)))
+    return f"{low} bit" if low == high else f"{low} to {high} bit"
+
+
+def _names(attacks: list[str]) -> str:
+    names = [attack_name(a) for a in attacks]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _last(contrast: Contrast, who: str) -> float:
-    return float(contrast.level[who].mean[-1] or 0.0)
-
-
-def _bits(value: float) -> str:
-    return f"{value:+.2f} bit"
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return float(contrast.change[who].mean[-1] or 0.0)

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from undertow.attacks.driver.inputs import Rule
 from undertow.data import DATASETS, UNLABELLED, ImageSet, load_data
 from undertow.errors import BadInput, UnknownName
-from undertow.models import MODELS, check_output, class_names, load_model
+from undertow.models import MODELS, check_output, class_names, known_card, load_model
 from undertow.models.evaluation import logits_in
 from undertow.progress import SILENT, Progress
 from undertow.studies.asked.spec import StudySpec
 
 __all__ = [
-    "answered", "check_fit", "class_number", "inputs_of", "models_of", "target_of", "training_of",
+    "answered", "check_fit", "class_number", "coloured", "inputs_of", "models_of", "target_of", "training_of",
     "with_targets", "without_readers",
 ]  # fmt: skip
 
@@ -169,6 +169,14 @@ def _answers(model: nn.Module, data: ImageSet, rows: Tensor, device: str) -> Ten
         )
 
 
+def coloured(data: ImageSet, models: Mapping[str, nn.Module]) -> ImageSet:
+    """Grey pictures of one's own with three channels, where the first model takes three."""
+    model = next(iter(models.values()))
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    grey = data.shape[0] == 1 and data.name not in DATASETS
+    return data.coloured() if grey and first is not None and first.in_channels == 3 else data
+
+
 def check_fit(models: Mapping[str, nn.Module], data: ImageSet, device: str = "cpu") -> None:
     """A model must take the data's images and give one logit a class; and it should know them.
 
@@ -176,6 +184,12 @@ def check_fit(models: Mapping[str, nn.Module], data: ImageSet, device: str = "cp
         BadInput: if it does not take them. Accuracy at the level of chance is announced.
     """
     for name, model in models.items():
+        card = known_card(name)
+        if card is not None and card.shape[0] != data.shape[0]:
+            raise BadInput(
+                f"model '{name}' does not fit {data.name}: it takes {card.shape[0]} channels, the "
+                f"images have {data.shape[0]}"
+            )
         x = data[:2][0].to(device)
         try:
             with torch.no_grad():
