@@ -21,8 +21,8 @@ from undertow.progress import SILENT, Progress
 from undertow.studies.asked.spec import StudySpec
 
 __all__ = [
-    "answered", "check_fit", "class_number", "coloured", "inputs_of", "models_of", "target_of", "training_of",
-    "with_targets", "without_readers",
+    "answered", "check_fit", "class_number", "coloured", "inputs_of", "models_of", "target_of",
+    "training_of", "with_targets", "without_readers",
 ]  # fmt: skip
 
 _SEEN: Final = 64
