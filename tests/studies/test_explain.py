@@ -217,3 +217,10 @@ def test_what_does_not_fit_is_refused(digit: tuple[torch.Tensor, int], tmp_path:
         ut.explain("digits_cnn", x, attack="igsm", settings={"eps": "8/255"})
     with pytest.raises(UnknownName, match="target 'horse'"):
         ut.explain("digits_cnn", x, attack="igsm", target="horse")
+
+
+def test_a_loaded_network_of_ours_is_known_by_its_weights() -> None:
+    model, (x, y) = ut.load_model("digits_cnn"), ut.load_data("digits")[7]
+    why = ut.explain(model, x, label=int(y))
+    assert why[0].model == "digits_cnn"
+    assert why[0].sentence == ut.explain("digits_cnn", x, label=int(y)).sentence

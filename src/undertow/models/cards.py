@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 
 from undertow.data.cache import new_file
 from undertow.errors import BadInput, Unavailable
 from undertow.models.devices import processor
+from undertow.models.evaluation import fingerprint
 from undertow.models.registry import MODELS
 
 __all__ = ["WEIGHTS", "Card", "known_card", "machine", "read_card", "shipped", "stem", "write_card"]
@@ -89,10 +91,17 @@ def stem(name: str) -> str:
     return name.replace("/", "-")
 
 
-def known_card(name: str) -> Card | None:
-    """The card of a model, by its name as ``load_model`` takes it; ``None`` if it has none."""
-    plain = name.removeprefix("zoo:")
-    return read_card(plain) if (WEIGHTS / f"{stem(plain)}.json").is_file() else None
+def known_card(model: str | nn.Module) -> Card | None:
+    """The card of a model by its name, or of a network whose weights are shipped ones.
+
+    ``None`` if it has none.
+    """
+    if isinstance(model, str):
+        plain = model.removeprefix("zoo:")
+        return read_card(plain) if (WEIGHTS / f"{stem(plain)}.json").is_file() else None
+    own = fingerprint(model)
+    cards = (read_card(str(json.loads(f.read_text())["name"])) for f in WEIGHTS.glob("*.json"))
+    return next((card for card in cards if card.fingerprint == own), None)
 
 
 def read_card(name: str, folder: Path = WEIGHTS) -> Card:

@@ -18,7 +18,7 @@ from undertow.data import DATASETS, UNLABELLED, ImageSet, load_data
 from undertow.data.pictures import ENDINGS
 from undertow.errors import BadInput
 from undertow.loading import is_source
-from undertow.models import known_card
+from undertow.models import Card, known_card
 from undertow.notebook import Html
 from undertow.progress import SILENT, Progress
 from undertow.store import Explanation, Run
@@ -141,8 +141,11 @@ def run_explanation(
     """
     if attack is None and (settings or target is not None):
         raise BadInput("settings and a target belong to an attack: name one")
+    card = known_card(model)
     title = model if isinstance(model, str) else f"object:{type(model).__name__}"
-    one = _Asked(image, title, beside, data_dir, progress)
+    if card is not None and not isinstance(model, str):
+        title = card.name  # a network of ours that was loaded before
+    one = _Asked(image, card, beside, data_dir, progress)
     if label is not None:
         if one.count != 1:
             raise BadInput(f"one label for {one.count} inputs; name the classes by subfolders")
@@ -208,21 +211,20 @@ class _Asked:
 
     Args:
         image: see :func:`explain`.
-        model: its name.
+        card: of the model, where it has one.
         beside: a data set to compare with.
         data_dir: where a named set's files lie.
         progress: told about downloads.
     """
 
     def __init__(
-        self, image: Any, model: str, beside: Any, data_dir: Any, progress: Progress
+        self, image: Any, card: Card | None, beside: Any, data_dir: Any, progress: Progress
     ) -> None:
         self.beside: str | None = None
         self.size: tuple[int, int] | None = None
         self.given: ImageSet | None = None
         self.name = self.called = "given"
         self.stamp: Any = None
-        card = known_card(model)
         usual = card.data if card is not None else None
         if isinstance(image, str | Path) and self._of_a_set(str(image), data_dir, progress):
             return
