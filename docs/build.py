@@ -125,15 +125,24 @@ def schema() -> str:
 def exports() -> str:
     """What `undertow export` writes: columns of the tables, tags of TensorBoard."""
     from undertow.report.tensorboard import TAGS
+    from undertow.report.tracking import METRICS
     from undertow.store.export import COLUMNS
 
     out = ["# Exports", "", "What `undertow export RUN --format FORMAT` writes.", ""]
     for title, extra, told in (
         ("Tables: csv, parquet, netcdf", "export", COLUMNS),
         ("TensorBoard: tensorboard", "tensorboard", TAGS),
+        ("MLflow and Weights & Biases: mlflow, wandb", "mlflow", METRICS),
     ):
         needs = "CSV needs nothing more; the others need" if extra == "export" else "It needs"
-        out += [f"## {title}", "", f"{needs} `pip install 'undertow[{extra}]'`.", ""]
+        also = " or `undertow[wandb]`" if extra == "mlflow" else ""
+        out += [f"## {title}", "", f"{needs} `pip install 'undertow[{extra}]'`{also}.", ""]
+        if extra == "export":
+            out += [
+                'A `.nc` file has one group a cell: `xr.open_dataset("profiles.nc")` shows which, '
+                '`xr.open_dataset("profiles.nc", group=GROUP)` opens one.',
+                "",
+            ]
         out += ["| name | what it is |", "|---|---|"]
         out += [f"| `{name}` | {words} |" for name, words in told.items()] + [""]
     return "\n".join(out)

@@ -62,4 +62,4 @@ def test_csv_needs_no_further_package(run: Path, tmp_path: Path) -> None:
 def test_another_format_is_refused_with_those_there_are(undertow, run: Path) -> None:
     said = undertow("export", run, "--format", "xls")
     assert said.code == 2
-    assert "allowed: csv, netcdf, parquet, tensorboard" in said.err
+    assert "allowed: csv, mlflow, netcdf, parquet, tensorboard, wandb" in said.err

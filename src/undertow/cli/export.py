@@ -13,7 +13,7 @@ from undertow.cli.show import tell_absent
 def export(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     kind: Annotated[
-        str, typer.Option("--format", help="csv, parquet, netcdf or tensorboard.")
+        str, typer.Option("--format", help="csv, parquet, netcdf, tensorboard, mlflow or wandb.")
     ] = "csv",
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; RUN/export by default.")
@@ -21,18 +21,24 @@ def export(
 ) -> None:
     """Write a run's tables as CSV, Parquet or NetCDF; or its profiles and images for TensorBoard.
 
-    Parquet and NetCDF need the extra `undertow[export]`, TensorBoard `undertow[tensorboard]`.
+    Or log its numbers and its report to MLflow or Weights & Biases. Parquet and NetCDF need the
+    extra `undertow[export]`, the others those of their names.
     """
     from undertow.errors import UnknownName
     from undertow.report.tensorboard import export_tensorboard
+    from undertow.report.tracking import TRACKERS, track
     from undertow.store import open_run
     from undertow.store.export import Format
     from undertow.store.export import export as write
 
-    if kind not in (*get_args(Format), "tensorboard"):
-        raise UnknownName("format", kind, [*get_args(Format), "tensorboard"])
+    allowed = (*get_args(Format), "tensorboard", *TRACKERS)
+    if kind not in allowed:
+        raise UnknownName("format", kind, allowed)
     found, folder = open_run(run), out or run / "export"
     tell_absent(found)
+    if kind in TRACKERS:
+        print(track(found, kind))
+        return
     if kind == "tensorboard":
         written = export_tensorboard(found, folder / "tensorboard" if out is None else folder)
     else:
