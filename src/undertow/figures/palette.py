@@ -26,6 +26,7 @@ __all__ = [
     "markers",
     "paints",
     "ramp",
+    "veil",
 ]
 
 INK: Final = "#000000"
@@ -142,6 +143,11 @@ def markers(keys: Iterable[str]) -> dict[str, Marker]:
 
 def _look(attack: str) -> Look:
     return registry("attack").look(attack) or Look()
+
+
+def veil(color: str) -> float:
+    """How opaque a band of this colour is; grey ones are seen behind others, so they are darker."""
+    return 0.32 if color == FAINT else 0.14
 
 
 def ramp(place: float) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from undertow.figures.data import FigureData, Heat, Panel, Picture, Series
-from undertow.figures.palette import DARK, DIVERGING, SEQUENTIAL
+from undertow.figures.palette import DARK, DIVERGING, SEQUENTIAL, veil
 from undertow.figures.plotly_layout import DASH, FONT, axis_pairs, bars, escape, layout
 
 __all__ = ["FONT", "bars", "draw", "layout", "plotly_script", "repaint", "traces"]
@@ -57,7 +57,7 @@ def _series(s: Series, place: dict[str, str]) -> list[dict[str, Any]]:
                 "y": _floats(s.high),
                 "meta": "high",
                 "fill": "tonexty",
-                "fillcolor": _faint(s.color, 0.14),
+                "fillcolor": _faint(s.color, veil(s.color)),
             }
         )
     mode = "+".join(m for m in ("lines" * (s.line != "none"), "markers" * bool(s.marker)) if m)

@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from undertow.errors import BadInput
 from undertow.figures.data import Axis, FigureData, Heat, Panel, Series
-from undertow.figures.palette import DIVERGING, GRID, INK, SEQUENTIAL
+from undertow.figures.palette import DIVERGING, GRID, INK, SEQUENTIAL, veil
 
 __all__ = ["FORMATS", "pixels", "render", "save", "to_print"]
 
@@ -77,7 +77,7 @@ def _series(ax: Any, s: Series) -> None:
             reach = np.clip(np.stack([s.y - s.low, s.high - s.y]), 0, None)
             ax.errorbar(s.x, s.y, reach, fmt="none", ecolor=s.color, elinewidth=0.7, capsize=1.6)
         else:
-            ax.fill_between(s.x, s.low, s.high, color=s.color, alpha=0.14, linewidth=0)
+            ax.fill_between(s.x, s.low, s.high, color=s.color, alpha=veil(s.color), linewidth=0)
     ax.plot(s.x, s.y, **_style(s))
 
 
