@@ -83,7 +83,7 @@ def test_viewer_and_report_without_the_files(place: Path, tmp_path: Path) -> Non
         "from undertow.store import open_run\nrun = open_run('run')\n"
         "from undertow.viewer.parts import attack_words\n"
         "from undertow.figures import FIGURES\n"
-        "figure = FIGURES['control'].from_run(run)\n"
+        "figure = FIGURES['change'].from_run(run)\n"
         "drawn = {s.label: s.color for panel in figure.panels for s in panel.series}\n"
         "print(attack_words('fade'), drawn['fade to grey'])\n"
     )

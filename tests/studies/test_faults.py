@@ -223,7 +223,7 @@ def test_a_second_start_of_the_same_run_is_refused(
     small_run: Run, small_spec: StudySpec, fresh_out: Path
 ) -> None:
     with (
-        create_run(fresh_out, small_spec.plain(), {}),
+        create_run(fresh_out, small_spec.plain(), {"classes": small_run.manifest["classes"]}),
         pytest.raises(Unavailable, match=f"is being written by process {os.getpid()}"),
     ):
         study(small_spec, out=fresh_out)

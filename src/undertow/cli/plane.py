@@ -63,8 +63,7 @@ def plane(
     progress = terminal(quiet=quiet)
     if method not in get_args(Method):
         raise UnknownName("method", method, get_args(Method))
-    if out is not None:
-        _check_ending(out)
+    _check_ending(out)
     asked = _attacks(attack or [], options.settings(set_))
     whole = load_data(data, "test", data_dir=data_dir, progress=progress)
     x, y = whole[:inputs]
@@ -73,11 +72,8 @@ def plane(
         model, channels=x.shape[1], device=device,
         mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
     )  # fmt: skip
-    aim = target_of(target, whole.classes)
-    cells = {"benign": x} | {
-        name: craft(made, network, x, y, target=aim, seed=seed, progress=progress).end
-        for name, made in asked.items()
-    }
+    how: Any = {"target": target_of(target, whole.classes), "seed": seed, "progress": progress}
+    cells = {"benign": x, **{n: craft(a, network, x, y, **how).end for n, a in asked.items()}}
     found = information_plane(
         network, cells, y, tap, method=cast("Method", method), bins=bins,
         noise_variance=noise_variance, progress=progress,
@@ -123,10 +119,10 @@ def _write(found: xr.Dataset, model: str, out: Path) -> None:
         save(figure, out)
 
 
-def _check_ending(out: Path) -> None:
+def _check_ending(out: Path | None) -> None:
     from undertow.errors import BadInput
     from undertow.figures.print_ink import FORMATS
 
     allowed = [f".{f}" for f in (*FORMATS, "html")]
-    if out.suffix.lower() not in allowed:
+    if out is not None and out.suffix.lower() not in allowed:
         raise BadInput(f"unknown figure format '{out.suffix}' (allowed: {', '.join(allowed)})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -141,16 +142,9 @@ def run_explanation(
     """
     if attack is None and (settings or target is not None):
         raise BadInput("settings and a target belong to an attack: name one")
-    card = known_card(model)
-    title = model if isinstance(model, str) else f"object:{type(model).__name__}"
-    if card is not None and not isinstance(model, str):
-        title = card.name  # a network of ours that was loaded before
+    title, card = _titled(model)
     one = _Asked(image, card, beside, data_dir, progress)
-    if label is not None:
-        if one.count != 1:
-            raise BadInput(f"one label for {one.count} inputs; name the classes by subfolders")
-        if one.classes:
-            label = class_number(label, one.classes)
+    label, readers = one.label(label), one.readers(readers)
     spec = StudySpec(
         name=name or "-".join(["explain", title, Path(one.called).name, *filter(None, [attack])]),
         models=(title,),
@@ -165,7 +159,7 @@ def run_explanation(
         ),
         taps=tuple(taps),
         null=REFERENCES if one.others else ALONE,
-        readers=readers if one.others else 0,
+        readers=readers,
         exemplars=one.count,
         iterates=iterates,
         follow_only=True,
@@ -180,6 +174,14 @@ def run_explanation(
         spec, out=out, data_dir=data_dir, device=device, models=given, data=one.given,
         progress=progress,
     )  # fmt: skip
+
+
+def _titled(model: str | nn.Module) -> tuple[str, Card | None]:
+    """What the run calls a model, and its card; a network of ours is known by its weights."""
+    card = known_card(model)
+    if isinstance(model, str):
+        return model, card
+    return (f"object:{type(model).__name__}" if card is None else card.name), card
 
 
 def _directory(spec: StudySpec, one: _Asked) -> str:
@@ -246,6 +248,26 @@ class _Asked:
             self.beside = others.name
         else:
             self.given = own.before(others)
+
+    def label(self, told: int | str | None) -> int | str | None:
+        """The label of a single input, as a number where the classes are known.
+
+        Raises:
+            BadInput: for one label and several inputs.
+            UnknownName: for a class that there is not.
+        """
+        if told is None:
+            return None
+        if self.count != 1:
+            raise BadInput(f"one label for {self.count} inputs; name the classes by subfolders")
+        return class_number(told, self.classes) if self.classes else told
+
+    def readers(self, wanted: int) -> int:
+        """How many training inputs class readers are fitted on; a warning where there are none."""
+        if wanted and (self.given is not None or not self.others):
+            warnings.warn("no training data: class information is left out", stacklevel=3)
+            return 0
+        return wanted
 
     def _of_a_set(self, image: str, data_dir: Any, progress: Progress) -> bool:
         """Whether it is ``DATASET:INDEX``; its population is the rest of that set."""
