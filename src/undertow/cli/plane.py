@@ -78,11 +78,9 @@ def plane(
         network, cells, y, tap, method=cast("Method", method), bins=bins,
         noise_variance=noise_variance, progress=progress,
     )  # fmt: skip
-    if out is not None:
-        _write(found, model, out)
     _say(found, f"{len(y)} inputs of {data}", len(y), as_json=as_json)
-    if out is not None and not as_json:
-        print(out)
+    if out is not None:
+        _write(found, model, out, told=not as_json)
 
 
 def _say(found: xr.Dataset, what: str, inputs: int, *, as_json: bool) -> None:
@@ -109,7 +107,7 @@ def _attacks(names: list[str], settings: dict[str, Any]) -> dict[str, Attack]:
     return {name: make(name, **settings) for name in names}
 
 
-def _write(found: xr.Dataset, model: str, out: Path) -> None:
+def _write(found: xr.Dataset, model: str, out: Path, *, told: bool) -> None:
     from undertow.figures import draw, population_plane, save
 
     figure = population_plane(found, model=model)
@@ -117,6 +115,8 @@ def _write(found: xr.Dataset, model: str, out: Path) -> None:
         draw(figure).write_html(out, include_plotlyjs=True)
     else:
         save(figure, out)
+    if told:
+        print(out)
 
 
 def _check_ending(out: Path | None) -> None:
