@@ -108,11 +108,15 @@ def said(source: Source) -> list[Any]:
     )
     opened = not answers.questions
     inputs = (
-        [html.Details([html.Summary(f"{len(answers.explanations)} inputs in plain words"),
+        [html.Details([html.Summary(_inputs(len(answers.explanations))),
                        html.Ul(items), *rest], open=opened, className="card explained-inputs")]
         if items else []
     )  # fmt: skip
     return [html.Section([*headline, *inputs], id="said")]
+
+
+def _inputs(n: int) -> str:
+    return "One input in plain words" if n == 1 else f"{n} inputs in plain words"
 
 
 def _question(question: Answer) -> html.Article:
