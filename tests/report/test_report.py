@@ -16,7 +16,7 @@ from undertow.figures.plotly_ink import plotly_script
 from undertow.prose import prose
 from undertow.report import write_report
 from undertow.report.asked import attack_lines, flat, pretty
-from undertow.report.embed import plot
+from undertow.report.embed import Plot
 from undertow.report.explained import KINDS
 from undertow.report.page import chosen_figures
 from undertow.report.tables import OPEN, attack_table, gallery, profile_tables
@@ -229,7 +229,8 @@ def test_each_attack_is_told_by_its_name_with_what_it_was_aimed_at() -> None:
 
 
 def test_at_most_six_figures_stand_open_the_first_of_each_kind(run: Run, parsed: _Page) -> None:
-    found = [plot(f) for f in chosen_figures(run) if isinstance(f, FigureData)]
+    figures = [f for f in chosen_figures(run) if isinstance(f, FigureData)]
+    found = [Plot(f, "", (1, 1), "{}") for f in figures]
     hung = gallery(found)
     assert len(hung.open) == OPEN
     assert len({p.data.name for p in hung.open}) == OPEN

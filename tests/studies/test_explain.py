@@ -127,6 +127,11 @@ def test_depth_in_words(depth: float, words: str) -> None:
 # On real digits -----------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def small_population(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("undertow.studies.explain.POPULATION", 12)
+
+
 @pytest.fixture(scope="module")
 def digit() -> tuple[torch.Tensor, int]:
     x, y = ut.load_data("digits")[7]
