@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent / "results"
 ANSWERS = HERE / "answers.json"
-FIGURES = {"trajectory": 1, "aggregate": 3, "solid_dashed": 2, "takeover": 1, "transfer": 2}
+FIGURES = {
+    "drift": 5, "leaning": 1, "turning": 1, "trajectory": 1, "aggregate": 3, "change": 1,
+    "solid_dashed": 2, "takeover": 1, "transfer": 2,
+}  # fmt: skip
 """Which figures the page shows, and how many of each at most."""
 
 
@@ -68,7 +71,7 @@ def keep(run_path: Path) -> None:
         "sessions": _sessions(run),
         "strengths": manifest["strengths"],
         "answers": run.answers.model_dump(
-            mode="json", include={"questions", "transfers", "tables", "caveats"}
+            mode="json", include={"headline", "questions", "transfers", "tables", "caveats"}
         ),
         "pictures": pictures,
     }
@@ -98,7 +101,8 @@ def page() -> str:
 
 def _lines(kept: dict[str, Any]) -> Iterator[str]:
     spec, machine, answers = kept["spec"], kept["hardware"], kept["answers"]
-    starts = ", then ".join(_start(session, machine) for session in kept["sessions"])
+    worked = [session for session in kept["sessions"] if session["seconds"]]
+    starts = ", then ".join(_start(session, machine) for session in worked)
     yield f"# Results of `undertow study {spec['name']}`"
     yield ""
     yield (
@@ -108,6 +112,8 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
         f"{spec['seed']}. {starts}, on {machine['processor']}. "
         "This page is made from the run by `python docs/results.py RUN`."
     )
+    if answers.get("headline"):
+        yield from ("", prose(answers["headline"]))
     for question in answers["questions"]:
         yield from ("", f"## {question['id'].upper()}: {question['question']}", "")
         for claim in question["claims"]:

@@ -8,7 +8,7 @@ from undertow.figures.contrasts import INTERVAL, attack_series, band_told, of_ru
 from undertow.figures.data import Axis, FigureData, Panel
 from undertow.figures.from_run import of_model
 from undertow.figures.palette import markers, paints
-from undertow.figures.wording import DEPTH, ZERO, attack_name, count
+from undertow.figures.wording import SHORT_DEPTH, ZERO, attack_name, count
 from undertow.store import Contrast, Run
 
 __all__ = ["FIGURE", "build"]
@@ -35,14 +35,14 @@ def build(contrasts: Mapping[str, Contrast], *, model: str) -> FigureData:
         look = {"label": attack_name(attack), "color": color[attack], "marker": marker[attack]}
         panels.append(
             Panel(
-                title=f"{attack_name(attack)} (n = {found.n})", x=DEPTH, y=LEVEL, marks=(ZERO,),
-                series=attack_series(found, found.level, **look), row=row, column=column,
+                title=f"{attack_name(attack)} (n = {found.n})", x=SHORT_DEPTH, y=LEVEL,
+                marks=(ZERO,), series=attack_series(found, found.level, **look), row=row, column=column,
             )
         )  # fmt: skip
         panels.append(
             Panel(
-                title="less benign", x=DEPTH, y=CHANGE, marks=(ZERO,), row=row + 1, column=column,
-                series=attack_series(found, found.change, **look), height=0.8,
+                title="less benign", x=SHORT_DEPTH, y=CHANGE, marks=(ZERO,), row=row + 1,
+                column=column, series=attack_series(found, found.change, **look), height=0.8,
             )
         )  # fmt: skip
     counts = sorted({c.n for c in contrasts.values()})
@@ -53,6 +53,7 @@ def build(contrasts: Mapping[str, Contrast], *, model: str) -> FigureData:
             "Drift: flow towards the class that the attack reaches, less flow towards the true "
             "one; above 0 a layer says more of the wrong class. Top: the inputs that each attack "
             "succeeds on, benign and attacked; bottom: their paired difference; "
+            "depth is the share of multiply-adds (MACs); "
             f"{count(counts[-1])} in the largest panel, each says its own; bars: {INTERVAL}."
             f"{band_told(contrasts)}"
         ),

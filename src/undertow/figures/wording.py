@@ -16,6 +16,7 @@ from undertow.store import BENIGN, curve_key, split_key
 __all__ = [
     "DEPTH",
     "FULL",
+    "SHORT_DEPTH",
     "ZERO",
     "attack_name",
     "benign_first",
@@ -38,6 +39,8 @@ FULL: Final = {
     "ioc": "Input-output coupling",
 }
 DEPTH: Final = Axis(label="depth", unit="share of multiply-adds", low=-0.02, high=1.02)
+SHORT_DEPTH: Final = Axis(label="depth", unit="MAC share", low=-0.02, high=1.02)
+"""For small panels: share of the multiply-adds (MACs)."""
 ZERO: Final = Mark(at=0.0, along="y", line="solid", color="#9a9a9a")
 
 

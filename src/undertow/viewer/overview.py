@@ -61,16 +61,22 @@ def view(source: Source, query: Query) -> list[Any]:
     ]
 
 
-def _drift(source: Source) -> list[Any]:
-    """Where the flow turns, attack by attack, of the first model that tells it."""
+def _drift_told(source: Source) -> tuple[str, dict[str, Any]] | None:
+    """The first model whose run tells drift, and each attack's."""
     answers = source.answers
-    found = answers.contrasts if answers else {}
-    model = next((m for m, by in found.items() if any("drift" in q for q in by.values())), None)
-    if model is None:
+    for model, by in (answers.contrasts if answers else {}).items():
+        if drift := {a: q["drift"] for a, q in by.items() if "drift" in q}:
+            return model, drift
+    return None
+
+
+def _drift(source: Source) -> list[Any]:
+    """Where the flow turns, attack by attack; drawn after the first view."""
+    if _drift_told(source) is None:
         return []
-    drift = {a: q["drift"] for a, q in found[model].items() if "drift" in q}
-    data = payload(drift_figure.build(drift, model=model))
-    return [html.Section([html.H2("Where the flow turns"), figure("drift", data)], id="drift")]
+    waiting = html.P("Drawing …", className="quiet")
+    return [html.Section([html.H2("Where the flow turns"), html.Div(waiting, id="ov-drift")],
+                         className="later")]  # fmt: skip
 
 
 # Aggregated IPs -----------------------------------------------------------------------------------
@@ -258,6 +264,14 @@ def connect(app: Dash, source: Source) -> None:
     def other_model(model: Any) -> Any:
         model = model if model in source.models else source.models[0]
         return _attack_options(source, model), _first_keys(source, model)
+
+    @on(app, Output("ov-drift", "children"), Input("ov-drift", "id"))
+    def drift(_: Any) -> Any:
+        told = _drift_told(source)
+        if told is None:
+            return html.P("This run tells no drift.", className="quiet")
+        model, found = told
+        return figure("drift", payload(drift_figure.build(found, model=model)))
 
     # What needs arrays of every cell comes after the first view.
     @on(app, Output("ov-more", "children"), Input("ov-more", "data-wanted"))
