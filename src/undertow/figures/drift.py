@@ -36,7 +36,8 @@ def build(contrasts: Mapping[str, Contrast], *, model: str) -> FigureData:
         panels.append(
             Panel(
                 title=f"{attack_name(attack)} (n = {found.n})", x=SHORT_DEPTH, y=LEVEL,
-                marks=(ZERO,), series=attack_series(found, found.level, **look), row=row, column=column,
+                marks=(ZERO,), series=attack_series(found, found.level, **look), row=row,
+                column=column,
             )
         )  # fmt: skip
         panels.append(
