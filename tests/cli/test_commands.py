@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from undertow.prose import prose
 from undertow.store import Cell, open_run
 
 
@@ -43,7 +44,7 @@ def test_trace_follows_one_input_to_a_report(undertow, tmp_path: Path) -> None:
     assert report.is_file()
     run = open_run(out)
     assert run.answers is not None
-    assert said.out.splitlines()[0] == run.answers.explanations[0].sentence
+    assert said.out.splitlines()[0] == prose(run.answers.explanations[0].sentence)
     found = run.exemplar(Cell("digits_cnn", "jsma"), 3)
     assert found["difference"].values[0] == 0
     assert found["difference"].values[-1] > 0
@@ -136,7 +137,7 @@ def test_explain_says_the_sentence_first_and_the_report_last(undertow, tmp_path:
     assert last == str(out / "report.html")
     run = open_run(out)
     assert run.answers is not None
-    assert first == run.answers.explanations[0].sentence
+    assert first == prose(run.answers.explanations[0].sentence)
     assert run.spec["attacks"][0]["settings"] == {"epsilon": "60/255"}
     told = json.loads(
         undertow(
@@ -144,5 +145,5 @@ def test_explain_says_the_sentence_first_and_the_report_last(undertow, tmp_path:
             "epsilon=60/255", "--target", "easiest", "--out", out, "--json",
         ).out
     )  # fmt: skip
-    assert told["explanations"][0]["sentence"] == first
+    assert prose(told["explanations"][0]["sentence"]) == first
     assert told["explanations"][0]["kind"] in ("fooled", "held")

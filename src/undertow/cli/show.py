@@ -86,12 +86,14 @@ def tell_absent(run: Run) -> None:
 
 def say_explained(run: Run) -> None:
     """Print the sentence of an explained input; of several a line each, those to look at first."""
+    from undertow.prose import prose
+
     told = run.answers.explanations if run.answers else ()
     if len(told) == 1:
-        print(told[0].sentence, flush=True)
+        print(prose(told[0].sentence), flush=True)
         return
     for one in sorted(told, key=lambda e: -(e.interest or 0.0)):
-        print(f"{one.input}: {one.sentence}", flush=True)
+        print(f"{one.input}: {prose(one.sentence)}", flush=True)
 
 
 def finish(run: Run) -> None:
