@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from undertow.cli import options
 from undertow.cli.options import Json
 from undertow.cli.show import table
 
@@ -14,10 +15,12 @@ def taps(
     model: Annotated[str, typer.Argument(help="A model: a name, path/file.py:factory, …")],
     which: Annotated[
         list[str] | None,
-        typer.Option("--tap", help="A name, a glob or kind:NAME; may be repeated."),
+        typer.Option("--tap", "--taps", help="A name, a glob or kind:NAME; may be repeated."),
     ] = None,
     size: Annotated[int, typer.Option(min=1, help="Height and width of an input.")] = 32,
     channels: Annotated[int, typer.Option(min=1, help="Channels of an input.")] = 3,
+    mean: options.Mean = None,
+    std: options.Std = None,
     as_json: Json = False,
 ) -> None:
     """List the taps of a model: name, shape, depth and multiply-adds."""
@@ -31,4 +34,6 @@ def taps(
     name = model.removeprefix("zoo:")
     if name in MODELS and MODELS[name].data == "digits":
         example = load_data("digits")[:1][0]
-    table(rows(load_model(model), example, which or None), as_json=as_json)
+    pair = options.numbers(mean, "--mean"), options.numbers(std, "--std")
+    network = load_model(model, mean=pair[0], std=pair[1])
+    table(rows(network, example, which or None), as_json=as_json)
