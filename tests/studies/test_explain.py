@@ -14,7 +14,8 @@ from torch import nn
 
 import undertow as ut
 from undertow.errors import BadInput, UnknownName
-from undertow.studies.answered.explained import _explained, _Seen, place_in_depth
+from undertow.studies.answered.explained import _explained, place_in_depth
+from undertow.studies.answered.seen import Seen
 from undertow.studies.explain import Why
 
 CLASSES = ["frog", "cat", "dog"]
@@ -27,7 +28,7 @@ def _seen(
     controls: dict[str, tuple[int, list[float]]] | None = None,
     population: Any = None,
     **changes: Any,
-) -> _Seen:
+) -> Seen:
     """A frog whose flow towards the cat is as given, (step, tap)."""
     steps = len(drift)
     images = np.zeros((steps, 1, 4, 4))
@@ -36,7 +37,7 @@ def _seen(
     logits = np.full((steps, 3), -4.0)
     logits[np.arange(steps), answers] = 2.0
     others = np.full((20, len(drift[0])), -0.1) if population is None else np.asarray(population)
-    found = _Seen(
+    found = Seen(
         name="frog.png", index=0, model="m", attack="jsma" if steps > 1 else None, classes=CLASSES,
         labelled=True, logits=logits, drift={"": np.array(drift)},
         taps=[f"layer{k}" for k in range(len(drift[0]))],

@@ -5,10 +5,11 @@ import base64
 import numpy as np
 import pytest
 
+from undertow.figures.perturbation import thumbnail
 from undertow.store import Cell
 from undertow.viewer.path import Path, recorded_path
 from undertow.viewer.source import Source
-from undertow.viewer.stage import MOST, frames, stage, thumbnail
+from undertow.viewer.stage import MOST, frames, stage
 
 from .conftest import MODEL
 

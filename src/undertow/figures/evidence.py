@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
-from undertow.figures.data import Figure, FigureData, Panel, Picture
-from undertow.figures.from_run import class_names, input_name, recorded
+from undertow.figures.data import FigureData, Panel, Picture
+from undertow.figures.from_run import class_names, input_name, of_recorded
 from undertow.figures.perturbation import rgb, unit_interval
-from undertow.figures.wording import count, nothing
+from undertow.figures.wording import count
 from undertow.store import Cell, Run
 
 __all__ = ["FIGURE", "build", "overlaid"]
@@ -109,43 +109,8 @@ def build(
     )  # fmt: skip
 
 
-def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """Every recorded input with evidence maps."""
-    return tuple(c for c in recorded(run) if "evidence" in _data(run, c))
-
-
-def _data(run: Run, choice: Mapping[str, Any]) -> Any:
-    cell = Cell(choice["model"], choice["attack"], choice["source"])
-    return run.exemplar(cell, choice["index"])
-
-
-def from_run(
-    run: Run,
-    *,
-    model: str | None = None,
-    attack: str | None = None,
-    source: str | None = None,
-    index: int | None = None,
-) -> FigureData:
-    """Of one recorded input; what is left open, the first that fits decides.
-
-    Args:
-        run: the run.
-        model: who reads.
-        attack: by which attack; ``benign`` for inputs that were explained as they came.
-        source: at which model it was aimed, where that is another.
-        index: which input.
-    """
-    asked = {"model": model, "attack": attack, "source": source, "index": index}
-    wanted = {k: v for k, v in asked.items() if v is not None}
-    for found in choices(run):
-        if all(found[k] == v for k, v in wanted.items()):
-            return _draw(run, found)
-    raise nothing("recorded inputs with evidence maps")
-
-
-def _draw(run: Run, choice: Mapping[str, Any]) -> FigureData:
-    data = _data(run, choice)
+def _draw(run: Run, cell: Cell, index: int) -> FigureData:
+    data = run.exemplar(cell, index)
     steps = data["step"].values.tolist()
     end = int(data.attrs.get("end", steps[-1]))
     rows = [0] if len(steps) == 1 else [0, steps.index(end) if end in steps else len(steps) - 1]
@@ -155,8 +120,6 @@ def _draw(run: Run, choice: Mapping[str, Any]) -> FigureData:
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     said = [f"{names[k]} {p[k]:.0%}".replace("%", " %") for p in shares for k in [int(p.argmax())]]
-    cell = Cell(choice["model"], choice["attack"], choice["source"])
-    index = choice["index"]
     name = f"input {index} on {cell.model}" if cell.benign else input_name(cell, index)
     evidence = data["evidence"].values[[0, -1] if len(rows) > 1 else [0]][:, who]
     return build(
@@ -168,4 +131,4 @@ def _draw(run: Run, choice: Mapping[str, Any]) -> FigureData:
     )
 
 
-FIGURE = Figure("evidence", build, from_run, choices)
+FIGURE = of_recorded("evidence", build, _draw, "evidence", "recorded inputs with evidence maps")

@@ -12,8 +12,8 @@ from undertow.figures.wording import attack_name, nothing
 from undertow.store import BENIGN, Cell, Run, curve_key
 
 __all__ = [
-    "by_attack", "class_names", "exemplars", "input_name", "of_input", "of_model", "pick",
-    "recorded",
+    "by_attack", "class_names", "exemplars", "input_name", "of_input", "of_model", "of_recorded",
+    "pick", "recorded",
 ]  # fmt: skip
 
 Draw = Callable[..., FigureData | None]
@@ -53,6 +53,39 @@ def of_input(
 
     def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
         return tuple(choice for choice in exemplars(run) if has(pick(run, choice)[2]))
+
+    return Figure(name, build, from_run, choices)
+
+
+def of_recorded(
+    name: str, build: Callable[..., FigureData], draw: Draw, holds: str, what: str
+) -> Figure:
+    """A figure of one recorded input, attacked or explained as it came; controls left out.
+
+    Args:
+        name: its key.
+        build: from plain arrays.
+        draw: ``draw(run, cell, index)``.
+        holds: the variable that a recorded input must hold.
+        what: that, in words.
+    """
+
+    def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
+        return tuple(
+            c
+            for c in recorded(run)
+            if holds in run.exemplar(Cell(c["model"], c["attack"], c["source"]), c["index"])
+        )
+
+    def from_run(run: Run, **asked: Any) -> FigureData:
+        wanted = {k: v for k, v in asked.items() if v is not None}
+        for found in choices(run):
+            if all(found.get(k) == v for k, v in wanted.items()):
+                cell = Cell(found["model"], found["attack"], found["source"])
+                drawn = draw(run, cell, found["index"])
+                assert drawn is not None
+                return drawn
+        raise nothing(what)
 
     return Figure(name, build, from_run, choices)
 

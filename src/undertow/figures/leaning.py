@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from undertow.figures.data import Axis, Figure, FigureData, Panel, Series
-from undertow.figures.from_run import class_names, input_name, recorded
+from undertow.figures.data import Axis, FigureData, Panel, Series
+from undertow.figures.from_run import class_names, input_name, of_recorded
 from undertow.figures.palette import FAINT, INK, markers, paints
-from undertow.figures.wording import DEPTH, ZERO, attack_name, count, nothing, tap_marks
+from undertow.figures.wording import DEPTH, ZERO, attack_name, count, tap_marks
 from undertow.store import BENIGN, Cell, Run
 
 __all__ = ["FIGURE", "build"]
@@ -89,40 +89,6 @@ def build(
     )
 
 
-def choices(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """Every recorded input with drift."""
-    return tuple(c for c in recorded(run) if "drift" in run.exemplar(_cell(c), c["index"]))
-
-
-def _cell(choice: Mapping[str, Any]) -> Cell:
-    return Cell(choice["model"], choice["attack"], choice["source"])
-
-
-def from_run(
-    run: Run,
-    *,
-    model: str | None = None,
-    attack: str | None = None,
-    source: str | None = None,
-    index: int | None = None,
-) -> FigureData:
-    """Of one recorded input; what is left open, the first that fits decides.
-
-    Args:
-        run: the run.
-        model: who reads.
-        attack: by which attack; ``benign`` for inputs that were explained as they came.
-        source: at which model it was aimed, where that is another.
-        index: which input.
-    """
-    asked = {"model": model, "attack": attack, "source": source, "index": index}
-    wanted = {k: v for k, v in asked.items() if v is not None}
-    for found in choices(run):
-        if all(found[k] == v for k, v in wanted.items()):
-            return _draw(run, _cell(found), found["index"])
-    raise nothing("recorded inputs with drift")
-
-
 def _draw(run: Run, cell: Cell, index: int) -> FigureData:
     data = run.exemplar(cell, index)
     drift = data["drift"].values
@@ -167,4 +133,4 @@ def _others(run: Run, model: str, index: int) -> np.ndarray:
     return found
 
 
-FIGURE = Figure("leaning", build, from_run, choices)
+FIGURE = of_recorded("leaning", build, _draw, "drift", "recorded inputs with drift")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from undertow.figures.from_run import class_names, of_input
 from undertow.figures.wording import count
 from undertow.store import Run
 
-__all__ = ["FIGURE", "build", "rgb", "unit_interval"]
+__all__ = ["FIGURE", "build", "rgb", "thumbnail", "unit_interval"]
 
 
 def unit_interval(images: np.ndarray) -> np.ndarray:
@@ -30,6 +32,24 @@ def rgb(image: np.ndarray) -> np.ndarray:
     shown = image[:3] if image.shape[0] >= 3 else np.repeat(image[:1], 3, axis=0)
     found: np.ndarray = (np.clip(np.moveaxis(shown, 0, 2), 0, 1) * 255).round().astype(np.uint8)
     return found
+
+
+def thumbnail(image: np.ndarray, side: int = 64) -> str:
+    """A small picture as a data address.
+
+    Args:
+        image: (channel, row, col) in [0, 1].
+        side: its longer side, in pixels.
+    """
+    from PIL import Image
+
+    picture = Image.fromarray(rgb(image))
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    kind = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    buffer = io.BytesIO()
+    picture.resize(size, kind).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def build(

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
-from undertow.figures.perturbation import rgb, unit_interval
+from undertow.figures.perturbation import thumbnail, unit_interval
 from undertow.store import BENIGN, Cell, Explanation, Run
 
-__all__ = ["KINDS", "Shown", "explained", "thumbnail"]
+__all__ = ["KINDS", "Shown", "explained"]
 
 KINDS: Final = {
     "fooled": ("fooled", "the attack changed a right answer into a wrong one"),
@@ -56,7 +52,7 @@ def _pictures(run: Run, told: Explanation) -> tuple[str, ...]:
         return ()
     data = run.exemplar(cell, told.index)
     rows = _ends(data)
-    return tuple(thumbnail(x) for x in unit_interval(data["images"].values[rows]))
+    return tuple(thumbnail(x, SIDE) for x in unit_interval(data["images"].values[rows]))
 
 
 def _ends(data: Any) -> list[int]:
@@ -64,21 +60,3 @@ def _ends(data: Any) -> list[int]:
     attributes: Mapping[str, Any] = data.attrs
     end = int(attributes.get("end", steps[-1]))
     return [0] if len(steps) == 1 else [0, steps.index(end) if end in steps else len(steps) - 1]
-
-
-def thumbnail(image: np.ndarray, side: int = SIDE) -> str:
-    """A small picture as a data address.
-
-    Args:
-        image: (channel, row, col) in [0, 1].
-        side: its longer side, in pixels.
-    """
-    from PIL import Image
-
-    picture = Image.fromarray(rgb(image))
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    kind = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
-    buffer = io.BytesIO()
-    picture.resize(size, kind).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

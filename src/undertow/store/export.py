@@ -68,11 +68,7 @@ def _named(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:
 
 
 def _completed(run: Run, home: str, cell: Cell) -> xr.Dataset:
-    """The finished inputs of a cell with their indices, and names for all classes and estimators.
-
-    Raises:
-        Foreign: if nobody can tell the indices.
-    """
+    """The finished inputs of a cell with indices, and names for all classes and estimators."""
     data = run._open(home, cell)
     if "index" not in data.variables and run.has("attacks", cell):
         data = data.assign(index=("sample", run.attacks(cell)["index"].values))

@@ -8,6 +8,7 @@ from typing import Any, Final
 from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
 
 from undertow.errors import BadInput, UndertowError
+from undertow.figures.perturbation import thumbnail
 from undertow.viewer.compute import known_models
 from undertow.viewer.form import (
     UPLOAD,
@@ -21,7 +22,6 @@ from undertow.viewer.form import (
 from undertow.viewer.jobs import Jobs, LiveAttack
 from undertow.viewer.parts import Query, empty, on
 from undertow.viewer.source import Source
-from undertow.viewer.stage import thumbnail
 
 __all__ = ["connect", "view"]
 

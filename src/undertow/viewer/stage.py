@@ -16,7 +16,7 @@ from undertow.figures.streams import takeover_tap
 from undertow.viewer.path import Path
 from undertow.viewer.rest import payload, shorter
 
-__all__ = ["frames", "stage", "thumbnail"]
+__all__ = ["frames", "stage"]
 
 MOST: Final = 2_000_000
 """Numbers of all pictures together; of longer trajectories fewer iterates are sent."""
@@ -241,25 +241,3 @@ def _streams(first: FigureData, path: Path, bits: NDArray[Any]) -> FigureData:
         "one for good. n = 1 input, interval: none."
     )
     return replace(first, caption=caption, panels=(shown,))
-
-
-def thumbnail(image: NDArray[Any], side: int = 64) -> str:
-    """A small picture as a data address.
-
-    Args:
-        image: (channel, row, col) in [0, 1].
-        side: its longer side, in pixels.
-    """
-    import io
-
-    from PIL import Image
-
-    from undertow.figures.perturbation import rgb
-
-    picture = Image.fromarray(rgb(image))
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    kind = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
-    buffer = io.BytesIO()
-    picture.resize(size, kind).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -8,12 +8,12 @@ import numpy as np
 from dash import Dash, Input, Output, dcc, html
 
 from undertow.figures.from_run import input_name
-from undertow.figures.perturbation import unit_interval
+from undertow.figures.perturbation import thumbnail, unit_interval
 from undertow.store import Cell
 from undertow.viewer.parts import Query, cell_name, empty, field, on, pick
 from undertow.viewer.path import recorded_path
 from undertow.viewer.source import Source
-from undertow.viewer.stage import stage, thumbnail
+from undertow.viewer.stage import stage
 
 __all__ = ["cell_options", "connect", "started", "thumbnails", "view"]
 

@@ -6,16 +6,16 @@ the population that an input is held against.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from undertow.prose import attack_name
-from undertow.store import BENIGN, Cell, Explanation, Number, Run
+from undertow.store import Explanation, Number
 from undertow.store.answers import Kind
 from undertow.studies.answered.results import DECIDES, Results
+from undertow.studies.answered.seen import Seen, recorded
 
 __all__ = ["explanations", "place_in_depth"]
 
@@ -43,176 +43,16 @@ def place_in_depth(depth: float) -> str:
     return min(_PLACES, key=lambda place: abs(place[0] - depth))[1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Seen:
-    """One recorded input along its steps, and what it is held against.
-
-    Args:
-        logits: (step, class).
-        drift: towards the rival, spatial taps only, (step, tap), by estimator.
-        taps: their names.
-        depth: theirs, (tap,).
-        images: (step, channel, row, col) in [0, 1].
-        steps: the attack's numbers of the steps.
-        label: the true class, or the answer where nobody told it.
-        rival: the class that drift goes towards.
-        controls: by kind: the answer at the end, and drift there, (tap,).
-        population: drift of other benign inputs towards their own rivals, (other, tap).
-        wrong: whether the model gets them wrong, (other,).
-    """
-
-    name: str
-    index: int
-    model: str
-    attack: str | None
-    classes: list[str]
-    labelled: bool
-    logits: Array
-    drift: dict[str, Array]
-    taps: list[str]
-    depth: Array
-    images: Array
-    steps: NDArray[np.int64]
-    label: int
-    rival: int
-    outcome: int
-    controls: dict[str, tuple[int, Array]]
-    population: Array
-    wrong: NDArray[np.bool_]
-
-    @property
-    def main(self) -> Array:
-        """Drift as the study's own estimator sees it."""
-        return next(iter(self.drift.values()))
-
-    @property
-    def probabilities(self) -> Array:
-        shifted = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
-
-    def sure(self, step: int, name: int) -> str:
-        """``cat 50 %``."""
-        return f"{self.classes[name]} {_percent(self.probabilities[step, name])}"
-
-
 def explanations(results: Results) -> tuple[Explanation, ...]:
     """One explanation a recorded input of a run, as far as there are any.
 
     Args:
         results: what a run holds.
     """
-    return tuple(_explained(seen) for seen in _recorded(results)[:MOST])
-
-
-def _recorded(results: Results) -> list[_Seen]:
-    spec, run = results.spec, results.run
-    found = []
-    for model in spec.followed if spec.traced else spec.models:
-        cell = Cell(model, spec.traced or BENIGN)
-        for index in run.exemplars(cell):
-            controls = [
-                c
-                for c in run.cells
-                if c.model == model and c.control_of == cell.attack and index in run.exemplars(c)
-            ]
-            found.append(_seen(results, cell, index, _controls_there(run, cell, controls, index)))
-    return [seen for seen in found if seen is not None]
-
-
-def _controls_there(run: Run, cell: Cell, known: list[Cell], index: int) -> list[Cell]:
-    """The controls of a cell that recorded an input, in the order in which they are told."""
-    kinds = ("noise", "spectrum", "transplant")
-    asked = [Cell(cell.model, f"{kind}:{cell.attack}") for kind in kinds]
-    return [*known, *(c for c in asked if c not in known and index in run.exemplars(c))]
-
-
-def _seen(results: Results, cell: Cell, index: int, controls: list[Cell]) -> _Seen | None:
-    run = results.run
-    data = run.exemplar(cell, index)
-    if "drift" not in data:
-        return None  # of an older undertow
-    there = np.isfinite(data["drift"].values).all(axis=0)
-    if not there.any():
-        return None
-    steps = data["step"].values.astype(np.int64)
-    # An attack that goes on after its success ends at the nearest one, not at its last iterate.
-    end = int(np.searchsorted(steps, int(data.attrs.get("end", steps[-1])), side="right"))
-    kept = slice(0, max(end, 1))
-    images = data["images"].values[kept]
-    scale = 255.0 if images.dtype.kind == "u" else 1.0
-    called = run.manifest.get("called") or {}
-    population, wrong = _population(results, cell.model, index, there)
-    return _Seen(
-        name=str(called.get(str(index), f"{results.spec.data.name}:{index}")),
-        index=index,
-        model=cell.model,
-        attack=None if cell.benign else cell.attack,
-        classes=_classes(run, data),
-        labelled=index not in (run.manifest.get("unlabelled") or ()),
-        logits=data["logits"].values[kept].astype(np.float64),
-        drift={
-            str(n).partition("@")[2]: data[n].values[kept][:, there].astype(np.float64)
-            for n in data.data_vars
-            if str(n).partition("@")[0] == "drift"
-        },
-        taps=[str(t) for t, k in zip(data["tap"].values, there, strict=True) if k],
-        depth=data["depth"].values[there].astype(np.float64),
-        images=images.astype(np.float64) / scale,
-        steps=steps[kept],
-        label=int(data.attrs["label"]),
-        rival=int(data.attrs["rival"]),
-        outcome=int(data.attrs.get("outcome", -1)),
-        controls={str(c.control): _ended(run, c, index, kept, there) for c in controls},
-        population=population,
-        wrong=wrong,
-    )
-
-
-def _ended(
-    run: Run, cell: Cell, index: int, kept: slice, there: NDArray[np.bool_]
-) -> tuple[int, Array]:
-    """The answer and the drift of a control, where its attack ended."""
-    data = run.exemplar(cell, index)
-    at = kept.stop - 1
-    drift = data["drift"].values[at][there].astype(np.float64)
-    return int(data["logits"].values[at].argmax()), drift
-
-
-def _classes(run: Run, data: Any) -> list[str]:
-    n = int(data.sizes["class"])
-    given = run.manifest.get("classes") or ()
-    return [str(c) for c in given] if len(given) == n else [f"class {i}" for i in range(n)]
-
-
-def _population(
-    results: Results, model: str, index: int, there: NDArray[np.bool_]
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Drift of the other benign inputs, (other, tap), and which of them are misread."""
-    cell = Cell(model, BENIGN)
-    nothing = np.empty((0, int(there.sum()))), np.empty(0, dtype=bool)
-    if not results.complete(cell):
-        return nothing
-    profiles, attacks = results.run.profiles(cell), results.run.attacks(cell)
-    if "drift" not in profiles:
-        return nothing
-    explained = set(results.spec.data.first) | {index}
-    others = ~np.isin(attacks["index"].values, list(explained))
-    return (
-        profiles["drift"].values[others][:, there].astype(np.float64),
-        attacks["success"].values[others].astype(bool),
-    )
+    return tuple(_explained(seen) for seen in recorded(results)[:MOST])
 
 
 # Sentences ----------------------------------------------------------------------------------------
-
-
-def _percent(share: float) -> str:
-    """A probability that is no certainty is not rounded to one."""
-    if 0 < share < 0.005:
-        return "under 1 %"
-    if 0.995 <= share < 1:
-        return "over 99 %"
-    return f"{share:.0%}".replace("%", " %")
 
 
 def _turn(drift: Array) -> int:
@@ -221,7 +61,7 @@ def _turn(drift: Array) -> int:
     return int(held.argmax()) if held.any() else -1
 
 
-def _explained(seen: _Seen) -> Explanation:
+def _explained(seen: Seen) -> Explanation:
     answer = int(seen.logits[-1].argmax())
     first = int(seen.logits[0].argmax())
     kind: Kind
@@ -251,7 +91,7 @@ def _explained(seen: _Seen) -> Explanation:
     )
 
 
-def _says_attacked(seen: _Seen, answer: int) -> str:
+def _says_attacked(seen: Seen, answer: int) -> str:
     """Such as: frog 96 % → cat 50 % after 14 steps of JSMA, 28 of 3,072 values changed."""
     attack = attack_name(str(seen.attack))
     steps = int(seen.steps[-1])
@@ -270,7 +110,7 @@ def _says_attacked(seen: _Seen, answer: int) -> str:
     return f"{start}{label} → {seen.sure(-1, answer)} after {steps} {whose}, {size}."
 
 
-def _says(seen: _Seen, kind: Kind, first: int) -> str:
+def _says(seen: Seen, kind: Kind, first: int) -> str:
     order = np.argsort(-seen.logits[0], kind="stable")
     second = int(order[1])
     nothing_done = (
@@ -284,7 +124,7 @@ def _says(seen: _Seen, kind: Kind, first: int) -> str:
     return f"{seen.sure(0, first)}, next comes {seen.sure(0, second)}; nobody told what it is."
 
 
-def _unusual(seen: _Seen) -> NDArray[np.bool_]:
+def _unusual(seen: Seen) -> NDArray[np.bool_]:
     """At which taps drift ends higher than in most inputs that the model reads rightly, (tap,)."""
     right = seen.population[~seen.wrong]
     if len(right) < FEW:
@@ -292,7 +132,7 @@ def _unusual(seen: _Seen) -> NDArray[np.bool_]:
     return np.asarray(seen.main[-1] > np.quantile(right, USUAL, axis=0))
 
 
-def _where(seen: _Seen) -> str:
+def _where(seen: Seen) -> str:
     """From which layer, and from which step, the flow goes to the rival."""
     true, rival = seen.classes[seen.label], seen.classes[seen.rival]
     end, start = seen.main[-1], seen.main[0]
@@ -324,7 +164,7 @@ def _where(seen: _Seen) -> str:
     return f"{told}."
 
 
-def _not_turned(seen: _Seen, true: str, rival: str) -> str:
+def _not_turned(seen: Seen, true: str, rival: str) -> str:
     """The flow at the last layer is with the true class still."""
     end, start = float(seen.main[-1, -1]), float(seen.main[0, -1])
     fooled = int(seen.logits[-1].argmax()) != seen.label
@@ -361,7 +201,7 @@ _DONE: Final = {
 }
 
 
-def _beyond(seen: _Seen, kind: Kind) -> list[str]:
+def _beyond(seen: Seen, kind: Kind) -> list[str]:
     """What the controls do where the attack changed the answer."""
     if kind != "fooled" or DECIDES not in seen.controls:
         return []
@@ -387,7 +227,7 @@ def _beyond(seen: _Seen, kind: Kind) -> list[str]:
     return [f"{done} does not do this{nor}{but}."]
 
 
-def _rare(seen: _Seen, kind: Kind) -> list[str]:
+def _rare(seen: Seen, kind: Kind) -> list[str]:
     """Among how many unattacked inputs such a drift is seen, at the last tap that has one."""
     n = len(seen.population)
     if n < FEW:
@@ -407,7 +247,7 @@ def _rare(seen: _Seen, kind: Kind) -> list[str]:
     return [f"{count} of {who} {lean} so far to a wrong class there{misread if wrong else ''}."]
 
 
-def _cross(seen: _Seen) -> list[str]:
+def _cross(seen: Seen) -> list[str]:
     """Whether the second estimator sees the flow turn as well."""
     others = [d for name, d in seen.drift.items() if name]
     ends = [bool(d[-1, -1] > 0) for d in (seen.main, *others)]
@@ -416,7 +256,7 @@ def _cross(seen: _Seen) -> list[str]:
     return []
 
 
-def _interest(seen: _Seen, kind: Kind) -> float:
+def _interest(seen: Seen, kind: Kind) -> float:
     """Errors first, then doubtful answers; within each, by drift."""
     rank = {"error": 4.0, "fooled": 3.0, "unlabelled": 1.0, "right": 1.0, "held": 0.0}[kind]
     top = np.sort(seen.probabilities[-1])[::-1]
@@ -424,7 +264,7 @@ def _interest(seen: _Seen, kind: Kind) -> float:
     return rank + doubt
 
 
-def _numbers(seen: _Seen, answer: int) -> tuple[Number, ...]:
+def _numbers(seen: Seen, answer: int) -> tuple[Number, ...]:
     last = seen.taps[-1]
     rival = seen.classes[seen.rival]
     start, end = seen.main[0], seen.main[-1]
