@@ -27,6 +27,7 @@ REGISTRIES = {
     "Attacks": "undertow.attacks:ATTACKS",
     "Estimators": "undertow.information:ESTIMATORS",
     "Nulls": "undertow.information:NULLS",
+    "Rankings": "undertow.measuring.carriers:RANKINGS",
     "Data sets": "undertow.data:DATASETS",
     "Models": "undertow.models:MODELS",
     "Figures": "undertow.figures:FIGURES",

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "attacks": "undertow.attacks",
+    "carriers": "undertow.measuring.carriers.labelled:carriers",
     "craft": "undertow.attacks.driver.craft:craft",
     "explain": "undertow.studies.explain:explain",
     "figures": "undertow.figures",
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from undertow.attacks.driver.craft import Record as Record
     from undertow.attacks.driver.craft import craft as craft
     from undertow.data import load_data as load_data
+    from undertow.measuring.carriers.labelled import carriers as carriers
     from undertow.measuring.measure import measure as measure
     from undertow.models import load_model as load_model
     from undertow.store import open_run as open_run

@@ -28,6 +28,7 @@ HOMES: Final = {
     "attack": "undertow.attacks:ATTACKS",
     "estimator": "undertow.information:ESTIMATORS",
     "null": "undertow.information:NULLS",
+    "ranking": "undertow.measuring.carriers:RANKINGS",
     "data set": "undertow.data:DATASETS",
     "model": "undertow.models:MODELS",
     "figure": "undertow.figures:FIGURES",

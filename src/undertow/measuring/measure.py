@@ -24,7 +24,7 @@ from undertow.seeds import derive
 from undertow.taps import choose
 from undertow.types import Draws, Estimator, Images, Tap, Trajectory
 
-__all__ = ["measure", "measure_with"]
+__all__ = ["measure", "measure_with", "taps_of"]
 
 POOL = 64
 """Inputs of which each draws its references, where none are given."""
@@ -94,7 +94,7 @@ def measure(
         UnknownName: for an unknown estimator or null.
     """
     x = _example(inputs)
-    chosen = _taps(model, x, taps)
+    chosen = taps_of(model, x, taps)
     pool: Images | Pool | None = references
     if references is None and "references" in NULLS.entry(null).needs:
         pool = _own_pool(model, x, chosen)
@@ -177,9 +177,10 @@ def _check_images(x: Any, what: str) -> None:
         raise BadInput(f"{what} lie in [0, 1], got values from {low:.3g} to {high:.3g}")
 
 
-def _taps(
+def taps_of(
     model: nn.Module, x: Images, taps: Sequence[Tap] | Sequence[str] | str | None
 ) -> tuple[Tap, ...]:
+    """The taps that patterns, names, or nothing at all choose; asked once for a model."""
     if taps is None or isinstance(taps, str):
         key = ("taps", taps, tuple(x.shape[1:]), x.dtype, x.device)
         chosen: tuple[Tap, ...] = _remembered(model, key, lambda: choose(model, x, taps))

@@ -97,6 +97,15 @@ class Forwarded:
         self.maps = dict(reading.maps)
         self._coded: dict[str, tuple[Coded, Coded]] = {}
 
+    @classmethod
+    def of(cls, model: nn.Module, taps: Sequence[Tap], x: Images) -> Forwarded:
+        """Run the model on a batch.
+
+        Raises:
+            BadInput: if the logits are not finite.
+        """
+        return cls(x, reading.read(model, x, taps, contract=_evidence))
+
     def on_both_grids(self, tap: Tap) -> tuple[Coded, Coded]:
         """The maps of a tap as they are, and on the grid that they share with the evidence."""
         if tap.name not in self._coded:
@@ -245,7 +254,7 @@ class Meter:
         Raises:
             BadInput: if the logits are not finite.
         """
-        return Forwarded(x, reading.read(self.model, x, self.taps, contract=_evidence))
+        return Forwarded.of(self.model, self.taps, x)
 
     def __call__(
         self, x: Images, *, draws: Draws | None = None, keep: Collection[int] = ()

@@ -15,7 +15,16 @@ from scipy import stats
 
 from undertow.errors import BadInput
 
-__all__ = ["Comparison", "Interval", "adjust", "bootstrap", "compare", "proportion", "unpaired"]
+__all__ = [
+    "Comparison",
+    "Interval",
+    "adjust",
+    "bootstrap",
+    "compare",
+    "proportion",
+    "unpaired",
+    "wilson",
+]
 
 Array = NDArray[np.float64]
 
@@ -168,3 +177,12 @@ def proportion(successes: int, n: int, *, level: float = 0.95) -> Interval:
         return Interval(float("nan"), 0.0, 1.0)
     found = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
     return Interval(successes / n, float(found.low), float(found.high))
+
+
+def wilson(share: Array, n: int, *, level: float = 0.95) -> tuple[Array, Array]:
+    """Wilson's interval (1927) of each of several shares of ``n`` inputs; NaN of NaN."""
+    z = float(stats.norm.isf((1 - level) / 2))
+    share = np.asarray(share, dtype=np.float64)
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    return np.clip(middle - reach, 0, 1), np.clip(middle + reach, 0, 1)

@@ -43,6 +43,11 @@ class Layout:
         one = self.rows * self.cols == 1
         return (self.maps,) if one else (self.maps, self.rows, self.cols)
 
+    @property
+    def axis(self) -> int:
+        """The axis of the output along which the maps lie."""
+        return 1 if self.kind in ("dense", "first") else -1
+
     def view(self, output: Tensor) -> Tensor:
         """The output as (sample, map, row, col) or (sample, map); a view, never a copy."""
         if self.kind == "tokens":

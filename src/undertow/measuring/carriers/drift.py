@@ -1,0 +1,30 @@
+"""Drift, map by map: where the information towards the rival is."""
+
+from __future__ import annotations
+
+import torch
+
+from undertow.information import DEFAULT_ESTIMATOR, ESTIMATORS
+from undertow.information.grids import coarser
+from undertow.information.matrices import Coded
+from undertow.measuring.carriers.seen import Scores, Seen
+from undertow.types import Tap
+
+__all__ = ["drift"]
+
+
+def drift(seen: Seen, tap: Tap) -> Scores:
+    """T[j, rival] − T[j, true] at the adversarial input, in bits; NaN without spatial extent.
+
+    Raw, since the null of the estimate cancels in the difference.
+    """
+    if not tap.spatial:
+        return torch.full((len(seen.label), tap.shape[0]), torch.nan)
+    estimator = ESTIMATORS[DEFAULT_ESTIMATOR]()
+    _, shared = seen.evidence.on_both_grids(tap)
+    every = seen.evidence.evidence.values
+    classes = torch.stack([seen.rival, seen.label], dim=1).to(every.device)
+    two = Coded(every[torch.arange(len(every), device=every.device)[:, None], classes])
+    grid = coarser(two.grid, shared.grid)
+    bits = estimator.pairwise(shared.codes(estimator, grid), two.codes(estimator, grid))
+    return bits[:, :, 0] - bits[:, :, 1]

@@ -1,0 +1,63 @@
+"""The smallest set of maps that was found to suffice for an input."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from undertow.measuring.carriers.putting import Sides, first
+
+__all__ = ["smallest"]
+
+PARTS = (8, 4, 2, 1)
+"""Of how many maps at once it is asked whether they are needed."""
+
+
+def smallest(sides: Sides, scores: Float[Tensor, "sample map"]) -> Bool[Tensor, "sample map"]:
+    """A small set of maps whose restoration returns the true label, for each input.
+
+    The fewest first maps of the ranking that return it, by bisection; then maps are left out again,
+    the lowest first, eight at once down to one by one, as long as the label still returns. Every
+    step is checked by running the model, so the set is known to suffice; that there is no smaller
+    one is not known.
+
+    Args:
+        sides: where maps are put back.
+        scores: the ranking.
+
+    Returns:
+        the maps, none of an input whose label does not even return with all of them.
+    """
+    samples, maps = scores.shape
+    rows = torch.arange(samples)
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    high = _bisected(sides, scores, rows)
+    found = first(scores, range(1, maps + 1))[rows, (high - 1).clamp(min=0)]
+    found[high == 0] = False
+    for part in PARTS:
+        for stop in range(maps, 0, -part):
+            block = order[:, max(0, stop - part) : stop]
+            without = found.scatter(1, block, False)
+            asked = rows[(without != found).any(dim=1)]
+            if len(asked):
+                returns = sides.restored(without[asked], asked).cpu()
+                found[asked[returns]] = without[asked[returns]]
+    return found
+
+
+def _bisected(sides: Sides, scores: Tensor, rows: Int64[Tensor, " sample"]) -> Tensor:
+    """The fewest first maps that return the label, if more never undo it; 0 where all do not."""
+    maps = scores.shape[1]
+    every = torch.ones_like(scores, dtype=torch.bool)
+    possible = sides.restored(every, rows).cpu()
+    low = torch.zeros(len(rows), dtype=torch.int64)
+    high = torch.where(possible, maps, 0)
+    masks = first(scores, range(1, maps + 1))
+    while bool((high - low > 1).any()):
+        asked = rows[high - low > 1]
+        middle = (low[asked] + high[asked]) // 2
+        returns = sides.restored(masks[asked, middle - 1], asked).cpu()
+        high[asked] = torch.where(returns, middle, high[asked])
+        low[asked] = torch.where(returns, low[asked], middle)
+    return high

@@ -1,0 +1,224 @@
+"""Replacing: what a model answers when a tap's maps are others than it computed.
+
+Here a map is the whole of what a module puts out along the map axis: of token sequences the class
+tokens go with it, since what is put back at a tap must be able to be all that passes there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from undertow.errors import BadInput
+from undertow.taps.layout import layout
+from undertow.taps.outputs import at_home, evaluating, logits_of, main_tensor, swapped, unwrapped
+from undertow.taps.trace import call_name
+from undertow.types import Images, Logits, Tap
+
+__all__ = ["Rest", "TapOutputs", "Value", "close", "outputs"]
+
+Value: TypeAlias = Callable[[Logits], Float[Tensor, " sample"]]
+"""One number an input, of which the slopes are wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TapOutputs:
+    """What a model put out at some taps in one pass.
+
+    Args:
+        logits: (sample, class), float32.
+        maps: per tap (sample, map, ...), in the model's own type; other axes as the model has them.
+        axes: per tap which axis of the module's output the maps lie along.
+        slopes: per tap the gradient of a value of the logits, of the same shape; empty where none
+            was asked for.
+    """
+
+    logits: Logits
+    maps: dict[str, Float[Tensor, "sample map ..."]] = field(repr=False)
+    axes: dict[str, int] = field(repr=False)
+    slopes: dict[str, Float[Tensor, "sample map ..."]] = field(default_factory=dict, repr=False)
+
+
+def outputs(
+    model: nn.Module, x: Images, taps: Sequence[Tap], value: Value | None = None
+) -> TapOutputs:
+    """The maps of every tap; with ``value`` its slopes at all of them, by one backward pass.
+
+    What lies before the first tap runs without a graph. Maps that a later module overwrites are
+    those of before.
+
+    Args:
+        model: in evaluation mode.
+        x: inputs.
+        taps: from :func:`undertow.taps.choose`.
+        value: of the logits.
+
+    Raises:
+        BadInput: if the model is in training mode, a tap is missing or gives another shape than
+            when it was chosen, or the logits have no slope at it.
+    """
+    evaluating(model, x)
+    model = unwrapped(model)
+    noted = _Noted({tap.name for tap in taps}, sloped=value is not None)
+    with _hooked(model, taps, noted.note), torch.set_grad_enabled(value is not None):
+        logits = logits_of(model(at_home(model, x)), len(x))
+        axes = {tap.name: _axis(tap, noted.caught.get(tap.name), x) for tap in taps}
+        slopes = _slopes(value, logits, noted.caught) if value is not None else {}
+    return TapOutputs(
+        logits=logits.detach().float(),
+        maps={n: t.detach().movedim(axes[n], 1) for n, t in noted.caught.items()},
+        axes=axes,
+        slopes={n: g.movedim(axes[n], 1) for n, g in slopes.items()},
+    )
+
+
+@dataclass(slots=True, eq=False)
+class _Noted:
+    """Copies of what the taps put out; with ``sloped`` they are what the model goes on from."""
+
+    wanted: set[str]
+    sloped: bool
+    calls: dict[str, int] = field(default_factory=dict)
+    caught: dict[str, Tensor] = field(default_factory=dict)
+
+    def note(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:
+        self.calls[name] = self.calls.get(name, 0) + 1
+        called = call_name(name, self.calls[name])
+        tensor = main_tensor(output) if called in self.wanted else None
+        if tensor is None:
+            return None
+        own = tensor.clone()
+        self.caught[called] = own
+        if not self.sloped:
+            return None
+        if not own.requires_grad:
+            own.requires_grad_()
+        return swapped(output, tensor, own.clone())
+
+
+def _slopes(value: Value, logits: Tensor, caught: dict[str, Tensor]) -> dict[str, Tensor]:
+    whole = value(logits.float()).sum()
+    found = (
+        torch.autograd.grad(whole, list(caught.values()), allow_unused=True)
+        if whole.requires_grad
+        else (None,) * len(caught)
+    )
+    for name, slope in zip(caught, found, strict=True):
+        if slope is None:
+            raise BadInput(
+                f"the logits have no slope at tap '{name}': nothing that it puts out is used, or "
+                "the model works without gradients; leave the tap out"
+            )
+    return {n: slope for n, slope in zip(caught, found, strict=True) if slope is not None}
+
+
+def _axis(tap: Tap, output: Tensor | None, x: Images) -> int:
+    if output is None:
+        raise BadInput(f"tap '{tap.name}' gave nothing; was it chosen for this model?")
+    shape = tuple(output.shape)
+    found = layout(shape, (x.shape[2], x.shape[3]))
+    if found is None or shape[0] != len(x) or found.shape != tap.shape:
+        got = found.shape if found else shape
+        raise BadInput(f"tap '{tap.name}' was chosen with maps {tap.shape} and now gives {got}")
+    return found.axis
+
+
+def _hooked(model: nn.Module, taps: Sequence[Tap], hook: Callable[..., Any]) -> ExitStack:
+    """Hooks on the modules of the taps, ``hook(name, module, args, output)``, while it is open."""
+    modules, hooks = dict(model.named_modules()), ExitStack()
+    for name in dict.fromkeys(tap.name.partition("#")[0] for tap in taps):
+        if name not in modules:
+            raise BadInput(f"the model has no module '{name}'; choose its taps anew")
+        hooks.callback(modules[name].register_forward_hook(partial(hook, name)).remove)
+    return hooks
+
+
+def close(a: Logits, b: Logits) -> bool:
+    """Whether two answers are the same but for rounding, of half precision at worst."""
+    scale = 1 + float(b.abs().max()) if b.numel() else 1.0
+    return a.shape == b.shape and float((a - b).abs().max()) <= 5e-3 * scale
+
+
+class Rest:
+    """The rest of a model behind a tap: maps are put in there, and logits come out.
+
+    Where all that the logits know of the input passes through the tap, the modules before it run
+    on a single stand-in: the tap's hook puts in as many rows as there are. Whether that holds is
+    seen, not assumed: the maps of ``x`` put in behind another input must give the logits of ``x``.
+    Else the model runs on the inputs of the rows, which what flows past the tap comes from.
+
+    Args:
+        model: in evaluation mode.
+        tap: where maps are put in.
+        x: the inputs.
+        seen: what the model put out for them.
+        other: one input of the same size, other than the first of ``x``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tap: Tap,
+        x: Images,
+        seen: TapOutputs,
+        other: Float[Tensor, "1 channel height width"],
+    ) -> None:
+        self.model, self.tap = unwrapped(model), tap
+        self._axis = seen.axes[tap.name]
+        self._inputs = at_home(model, other)
+        self._alike = True
+        """Whether a single input stands for those of all rows."""
+        short = self._gives(seen, 2)  # more rows than inputs, so that a model may object
+        self._alike = short
+        self.cut = short or self._gives(seen, 1, at_home(model, other).expand(len(x), -1, -1, -1))
+        """Whether all that the logits know of the input passes through the tap."""
+        if not short:
+            self._inputs = at_home(model, x)
+
+    def _gives(self, seen: TapOutputs, times: int, inputs: Tensor | None = None) -> bool:
+        """Whether what was seen at the tap gives the logits that were seen."""
+        self._inputs = self._inputs if inputs is None else inputs
+        rows = torch.arange(len(seen.logits)).repeat(times)
+        try:
+            found = self(seen.maps[self.tap.name][rows.to(seen.logits.device)], rows)
+        except (RuntimeError, ValueError, IndexError, AssertionError):  # whatever a model objects
+            return False
+        return close(found, seen.logits.repeat(times, 1))
+
+    def __call__(self, maps: Float[Tensor, "row map ..."], rows: Int64[Tensor, " row"]) -> Logits:
+        """Logits with ``maps`` in place of what the tap puts out.
+
+        Args:
+            maps: as in :class:`TapOutputs`; they are taken over, not copied.
+            rows: which of the inputs each row is of.
+        """
+        put = _Put(self.tap.name, maps.movedim(1, self._axis))
+        x = self._inputs if self._alike else self._inputs[rows.to(self._inputs.device)]
+        with _hooked(self.model, [self.tap], put.put), torch.no_grad():
+            return logits_of(self.model(x), len(maps)).float()
+
+
+@dataclass(slots=True, eq=False)
+class _Put:
+    """The hook that puts maps in."""
+
+    wanted: str
+    maps: Tensor
+    calls: int = 0
+
+    def put(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:
+        self.calls += 1
+        tensor = main_tensor(output) if call_name(name, self.calls) == self.wanted else None
+        if tensor is None:
+            return None
+        maps = self.maps.to(tensor.device, tensor.dtype)
+        if tensor.shape == maps.shape and any(tensor is given for given in args):
+            return swapped(output, tensor, tensor.copy_(maps))  # it works in place: so do we
+        return swapped(output, tensor, maps.contiguous())
