@@ -16,12 +16,12 @@ from torch import Tensor, nn
 import undertow as ut
 from undertow.errors import BadInput, UnknownName
 from undertow.measuring.carriers import CONTROLS, DEFAULT_RANKINGS, RANKINGS
+from undertow.measuring.carriers.compared import Compared, lead
 from undertow.measuring.carriers.integrated import NODES
 from undertow.measuring.carriers.putting import Sides, counts_of, first, matched, quarter
-from undertow.measuring.carriers.seen import Seen, lead
 from undertow.measuring.carriers.smallest import smallest
 from undertow.taps import choose
-from undertow.testing.rankings import CARRY, CHECKS, few_carry, seen_by
+from undertow.testing.rankings import CARRY, CHECKS, compared_by, few_carry
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -54,8 +54,8 @@ def told(digits: tuple[nn.Module, Tensor, Tensor, Tensor]) -> xr.Dataset:
 
 @pytest.mark.parametrize("name", ["attribution", "integrated"])
 def test_maps_that_no_logit_reads_carry_nothing(name: str) -> None:
-    seen = seen_by(*few_carry(), "0")
-    scores = RANKINGS[name](seen, seen.taps[0])
+    pair = compared_by(*few_carry(), "0")
+    scores = RANKINGS[name](pair, pair.taps[0])
     others = [j for j in range(6) if j not in CARRY]
     assert float(scores[:, others].abs().max()) == 0
     assert float(scores[:, list(CARRY)].abs().min()) > 0
@@ -63,10 +63,10 @@ def test_maps_that_no_logit_reads_carry_nothing(name: str) -> None:
 
 def test_behind_a_linear_rest_scores_are_what_each_map_did_to_the_lead() -> None:
     """There first order is exact, so both attributions add up to the change of the lead."""
-    seen = seen_by(*few_carry(), "1")
-    grown = seen._lead(seen.at_adversarial.logits) - seen._lead(seen.at_benign.logits)
+    pair = compared_by(*few_carry(), "1")
+    grown = pair._lead(pair.at_adversarial.logits) - pair._lead(pair.at_benign.logits)
     for name in ("attribution", "integrated"):
-        scores = RANKINGS[name](seen, seen.taps[0])
+        scores = RANKINGS[name](pair, pair.taps[0])
         torch.testing.assert_close(scores.sum(1), grown, rtol=1e-4, atol=1e-5)
 
 
@@ -78,24 +78,24 @@ def test_the_rule_of_integration_is_exact_for_polynomials_of_degree_two() -> Non
 
 def test_slopes_on_the_way_are_those_of_a_pass_by_hand() -> None:
     model, x = few_carry()
-    seen = seen_by(model, x, "0")
-    middle = x + (seen.adversarial - x) / 3
+    pair = compared_by(model, x, "0")
+    middle = x + (pair.adversarial - x) / 3
     maps = model[0](middle).detach().requires_grad_()
     logits = model[4](maps.relu().mean((2, 3)))
-    (slope,) = torch.autograd.grad(lead(logits, seen.label, seen.rival).sum(), maps)
-    torch.testing.assert_close(seen.slopes(1 / 3)["0"], slope, rtol=1e-4, atol=1e-6)
+    (slope,) = torch.autograd.grad(lead(logits, pair.label, pair.rival).sum(), maps)
+    torch.testing.assert_close(pair.slopes(1 / 3)["0"], slope, rtol=1e-4, atol=1e-6)
 
 
 def test_drift_ranks_by_the_information_that_is_measured() -> None:
     model, x = few_carry()
-    seen = seen_by(model, x, "1")
-    found = RANKINGS["drift"](seen, seen.taps[0])
+    pair = compared_by(model, x, "1")
+    found = RANKINGS["drift"](pair, pair.taps[0])
     measured = ut.measure(
-        model, seen.adversarial, taps="1", null="shift", keep_matrices=range(len(x))
+        model, pair.adversarial, taps="1", null="shift", keep_matrices=range(len(x))
     )["T_raw"][:, 0]
     rows = np.arange(len(x))
     wanted = (
-        measured.values[rows, :, seen.rival.numpy()] - measured.values[rows, :, seen.label.numpy()]
+        measured.values[rows, :, pair.rival.numpy()] - measured.values[rows, :, pair.label.numpy()]
     )
     np.testing.assert_allclose(found.numpy(), wanted, atol=2e-5)
 
@@ -214,9 +214,9 @@ def test_smallest_sets_suffice_and_an_exhaustive_search_finds_few_smaller(
     maps = tap.shape[0]
     with torch.no_grad():
         rival = model(worse).argmax(1)
-    seen = Seen(model, [tap], x, worse, y, rival)
-    sides = Sides.of(seen, tap)
-    found = smallest(sides, RANKINGS["integrated"](seen, tap).cpu())
+    pair = Compared(model, [tap], x, worse, y, rival)
+    sides = Sides.of(pair, tap)
+    found = smallest(sides, RANKINGS["integrated"](pair, tap).cpu())
     rows = torch.arange(len(x))
     assert bool(sides.restored(found, rows).all())
     least = torch.zeros(len(x), dtype=torch.int64)
@@ -303,13 +303,13 @@ def test_a_ranking_of_ones_own(
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "def backwards(seen, tap):\n"
+        "def backwards(pair, tap):\n"
         "    '''The last map first.'''\n"
         "    import torch\n"
-        "    return torch.arange(tap.shape[0]).float().expand(len(seen.label), -1)\n"
-        "def odd(seen, tap):\n"
+        "    return torch.arange(tap.shape[0]).float().expand(len(pair.label), -1)\n"
+        "def odd(pair, tap):\n"
         "    '''Wrong shape.'''\n"
-        "    return seen.label\n"
+        "    return pair.label\n"
     )
     model, x, worse, y = digits
     found = ut.carriers(model, (x[:3], worse[:3]), y[:3], rankings=[f"{file}:backwards"])

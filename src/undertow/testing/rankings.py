@@ -12,10 +12,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from undertow.measuring.carriers.seen import Ranking, Seen
+from undertow.measuring.carriers.compared import Compared, Ranking
 from undertow.taps import choose
 
-__all__ = ["CHECKS", "few_carry", "seen_by"]
+__all__ = ["CHECKS", "compared_by", "few_carry"]
 
 CARRY: Final = (1, 4)
 """The maps of :func:`few_carry` that an attack on it must use: all others reach no logit."""
@@ -38,7 +38,7 @@ def few_carry() -> tuple[nn.Module, Tensor]:
     return model, torch.rand(7, 2, 8, 8, generator=generator)
 
 
-def seen_by(model: nn.Module, x: Tensor, taps: str | None = None) -> Seen:
+def compared_by(model: nn.Module, x: Tensor, taps: str | None = None) -> Compared:
     """Inputs, and others at some distance in whose direction some class gains."""
     generator = torch.Generator().manual_seed(4)
     worse = (x + 0.3 * (torch.rand(x.shape, generator=generator) - 0.5)).clamp(0, 1)
@@ -46,13 +46,13 @@ def seen_by(model: nn.Module, x: Tensor, taps: str | None = None) -> Seen:
         before, after = model(x), model(worse)
     label = before.argmax(dim=1)
     rival = (after - before).scatter(1, label[:, None], -torch.inf).argmax(dim=1)
-    return Seen(model, choose(model, x, taps), x, worse, label, rival)
+    return Compared(model, choose(model, x, taps), x, worse, label, rival)
 
 
 def gives_a_number_a_map(ranking: Ranking) -> None:
     """(sample, map), finite wherever the tap has positions."""
-    seen = seen_by(*few_carry(), "0")
-    scores = ranking(seen, seen.taps[0])
+    pair = compared_by(*few_carry(), "0")
+    scores = ranking(pair, pair.taps[0])
     assert tuple(scores.shape) == (7, 6), f"shape {tuple(scores.shape)}, expected (7, 6)"
     assert bool(torch.isfinite(scores).all()), "scores are not finite"
 
@@ -60,12 +60,14 @@ def gives_a_number_a_map(ranking: Ranking) -> None:
 def ranks_inputs_alone(ranking: Ranking) -> None:
     """An input's scores do not depend on what else is in the batch."""
     model, x = few_carry()
-    seen = seen_by(model, x, "0")
+    pair = compared_by(model, x, "0")
     one = slice(2, 3)
-    alone = Seen(model, seen.taps, x[one], seen.adversarial[one], seen.label[one], seen.rival[one])
-    together = ranking(seen, seen.taps[0])[one]
+    alone = Compared(
+        model, pair.taps, x[one], pair.adversarial[one], pair.label[one], pair.rival[one]
+    )
+    together = ranking(pair, pair.taps[0])[one]
     torch.testing.assert_close(
-        ranking(alone, seen.taps[0]), together, rtol=1e-3, atol=1e-5, equal_nan=True
+        ranking(alone, pair.taps[0]), together, rtol=1e-3, atol=1e-5, equal_nan=True
     )
 
 
@@ -73,8 +75,8 @@ def leaves_the_model_alone(ranking: Ranking) -> None:
     """No hook stays on, no gradient on a weight, no weight changes."""
     model, x = few_carry()
     before = [weight.detach().clone() for weight in model.parameters()]
-    seen = seen_by(model, x, "0")
-    ranking(seen, seen.taps[0])
+    pair = compared_by(model, x, "0")
+    ranking(pair, pair.taps[0])
     assert not any(module._forward_hooks for module in model.modules()), "a hook was left"
     for weight, old in zip(model.parameters(), before, strict=True):
         assert weight.grad is None, "a weight has a gradient"

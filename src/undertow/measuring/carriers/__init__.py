@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 from undertow.registry import Registry
 
 if TYPE_CHECKING:
-    from undertow.measuring.carriers.seen import Ranking
+    from undertow.measuring.carriers.compared import Ranking
 
 __all__ = ["CONTROLS", "DEFAULT_RANKINGS", "RANKINGS", "label_of"]
 
 RANKINGS: Final[Registry[Ranking]] = Registry("ranking")
-"""Rankings of maps by what they carry: ``(seen, tap) -> (sample, map)``, the largest first."""
+"""Rankings of maps by what they carry: ``(pair, tap) -> (sample, map)``, the largest first."""
 
 RANKINGS.add(
     "integrated",

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from undertow.errors import BadInput
 from undertow.measuring.carriers import CONTROLS, RANKINGS
+from undertow.measuring.carriers.compared import Compared
 from undertow.measuring.carriers.putting import Sides, counts_of, first, matched
-from undertow.measuring.carriers.seen import Seen
 from undertow.measuring.carriers.smallest import smallest
 from undertow.taps.replace import close, outputs
 from undertow.types import Draws, Images, Labels, Tap
@@ -97,8 +97,8 @@ def carry(
         UnknownName: for a ranking that is not registered.
     """
     functions = [RANKINGS[name] for name in rankings]
-    seen = Seen(model, taps, benign, adversarial, label, rival)
-    _steady(seen)
+    pair = Compared(model, taps, benign, adversarial, label, rival)
+    _steady(pair)
     count = places(taps)
     shape = (len(label), len(taps), len(rankings) + len(CONTROLS), count.shape[1])
     widest = max(tap.shape[0] for tap in taps)
@@ -107,11 +107,11 @@ def carry(
     few = np.zeros((*shape[:2], widest), dtype=bool)
     few_random, cut = np.zeros(shape[:2], dtype=np.int64), np.zeros(len(taps), dtype=bool)
     for k, tap in enumerate(taps):
-        maps, sides = tap.shape[0], Sides.of(seen, tap)
+        maps, sides = tap.shape[0], Sides.of(pair, tap)
         order = _orders(draws, k, repeats, maps)
-        own = [_checked(f(seen, tap), name, seen, tap)
+        own = [_checked(f(pair, tap), name, pair, tap)
                for f, name in zip(functions, rankings, strict=True)]  # fmt: skip
-        curves = _curves(sides, _masks(seen, tap, own, order, count[k][count[k] > 0].tolist()))
+        curves = _curves(sides, _masks(pair, tap, own, order, count[k][count[k] > 0].tolist()))
         for whole, part in zip((restored, implanted), curves, strict=True):
             whole[:, k, :, : part.shape[2]] = part
         for number, found in enumerate(own):
@@ -125,10 +125,10 @@ def carry(
     )  # fmt: skip
 
 
-def _steady(seen: Seen) -> None:
+def _steady(pair: Compared) -> None:
     """Refuse a model that gives an input another answer alone than among others."""
-    alone = outputs(seen.model, seen.adversarial[:1], seen.taps).logits
-    if not close(alone, seen.at_adversarial.logits[:1]):
+    alone = outputs(pair.model, pair.adversarial[:1], pair.taps).logits
+    if not close(alone, pair.at_adversarial.logits[:1]):
         raise BadInput(
             "the model's answer to an input depends on the others in its batch, or differs from "
             "call to call; what maps carry cannot be told of it"
@@ -141,8 +141,8 @@ def _orders(draws: Draws, tap: int, repeats: int, maps: int) -> Tensor:
     return own.uniform((repeats, maps)).transpose(0, 1)
 
 
-def _checked(found: Tensor, name: str, seen: Seen, tap: Tap) -> Tensor:
-    wanted = (len(seen.label), tap.shape[0])
+def _checked(found: Tensor, name: str, pair: Compared, tap: Tap) -> Tensor:
+    wanted = (len(pair.label), tap.shape[0])
     if not isinstance(found, Tensor) or tuple(found.shape) != wanted:
         got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise BadInput(f"ranking '{name}' gives {got} at tap '{tap.name}' (allowed: {wanted})")
@@ -150,10 +150,10 @@ def _checked(found: Tensor, name: str, seen: Seen, tap: Tap) -> Tensor:
 
 
 def _masks(
-    seen: Seen, tap: Tap, own: Sequence[Tensor], order: Tensor, counts: Sequence[int]
+    pair: Compared, tap: Tap, own: Sequence[Tensor], order: Tensor, counts: Sequence[int]
 ) -> list[Tensor | None]:
     """The maps of each ranking and control, (draw, sample, count, map); none where it has none."""
-    moved = seen.change(tap)
+    moved = pair.change(tap)
     size = (moved.flatten(2).norm(dim=2) if moved.ndim > 2 else moved.abs()).cpu()
     chosen: list[Tensor | None] = [
         None if bool(scores.isnan().any()) else first(scores, counts)[None] for scores in own

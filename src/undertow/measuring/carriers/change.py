@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from undertow.measuring.carriers.seen import Scores, Seen
+from undertow.measuring.carriers.compared import Compared, Scores
 from undertow.types import Tap
 
 __all__ = ["change"]
 
 
-def change(seen: Seen, tap: Tap) -> Scores:
+def change(pair: Compared, tap: Tap) -> Scores:
     """The Euclidean norm of the change of each map."""
-    moved = seen.change(tap)
+    moved = pair.change(tap)
     return moved.flatten(2).norm(dim=2) if moved.ndim > 2 else moved.abs()

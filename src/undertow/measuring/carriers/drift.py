@@ -7,23 +7,23 @@ import torch
 from undertow.information import DEFAULT_ESTIMATOR, ESTIMATORS
 from undertow.information.grids import coarser
 from undertow.information.matrices import Coded
-from undertow.measuring.carriers.seen import Scores, Seen
+from undertow.measuring.carriers.compared import Compared, Scores
 from undertow.types import Tap
 
 __all__ = ["drift"]
 
 
-def drift(seen: Seen, tap: Tap) -> Scores:
+def drift(pair: Compared, tap: Tap) -> Scores:
     """T[j, rival] − T[j, true] at the adversarial input, in bits; NaN without spatial extent.
 
     Raw, since the null of the estimate cancels in the difference.
     """
     if not tap.spatial:
-        return torch.full((len(seen.label), tap.shape[0]), torch.nan)
+        return torch.full((len(pair.label), tap.shape[0]), torch.nan)
     estimator = ESTIMATORS[DEFAULT_ESTIMATOR]()
-    _, shared = seen.evidence.on_both_grids(tap)
-    every = seen.evidence.evidence.values
-    classes = torch.stack([seen.rival, seen.label], dim=1).to(every.device)
+    _, shared = pair.evidence.on_both_grids(tap)
+    every = pair.evidence.evidence.values
+    classes = torch.stack([pair.rival, pair.label], dim=1).to(every.device)
     two = Coded(every[torch.arange(len(every), device=every.device)[:, None], classes])
     grid = coarser(two.grid, shared.grid)
     bits = estimator.pairwise(shared.codes(estimator, grid), two.codes(estimator, grid))

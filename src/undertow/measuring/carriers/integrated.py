@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from undertow.measuring.carriers.seen import Scores, Seen
+from undertow.measuring.carriers.compared import Compared, Scores
 from undertow.types import Tap
 
 __all__ = ["NODES", "integrated"]
@@ -14,7 +14,7 @@ NODES: Final = ((1 / 3, 0.75), (1.0, 0.25))
 them is the adversarial input, where attribution has the slope already."""
 
 
-def integrated(seen: Seen, tap: Tap) -> Scores:
+def integrated(pair: Compared, tap: Tap) -> Scores:
     """Σ_u (t' − t)_j(u) · ∫ ∂(y_rival − y_true)/∂t_j(u) dα along the straight line of the inputs.
 
     Integrated gradients (Sundararajan et al. 2017, equation 1) for hidden units (conductance,
@@ -22,6 +22,6 @@ def integrated(seen: Seen, tap: Tap) -> Scores:
     input the rival's lead is often saturated, and slopes there name other maps than those that
     brought it about.
     """
-    mean = sum(weight * seen.slopes(place)[tap.name].float() for place, weight in NODES)
-    product = seen.change(tap) * mean
+    mean = sum(weight * pair.slopes(place)[tap.name].float() for place, weight in NODES)
+    product = pair.change(tap) * mean
     return product.flatten(2).sum(2) if product.ndim > 2 else product

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from undertow.measuring.carriers.seen import Seen
+from undertow.measuring.carriers.compared import Compared
 from undertow.models.devices import even_parts
 from undertow.taps.replace import Rest
 from undertow.types import Labels, Logits, Tap
@@ -68,23 +68,23 @@ class Sides:
     """A tap from both sides: benign maps into the adversarial run, and the other way round.
 
     Args:
-        seen: inputs and adversarial ones.
+        pair: inputs and adversarial ones.
         tap: where maps are put in.
     """
 
-    seen: Seen
+    pair: Compared
     tap: Tap
     _back: Rest
     _into: Rest
 
     @classmethod
-    def of(cls, seen: Seen, tap: Tap) -> Sides:
+    def of(cls, pair: Compared, tap: Tap) -> Sides:
         """Get ready to put maps in at a tap."""
-        model, x, worse = seen.model, seen.benign, seen.adversarial
+        model, x, worse = pair.model, pair.benign, pair.adversarial
         return cls(
-            seen, tap,
-            Rest(model, tap, worse, seen.at_adversarial, x[:1]),
-            Rest(model, tap, x, seen.at_benign, worse[:1]),
+            pair, tap,
+            Rest(model, tap, worse, pair.at_adversarial, x[:1]),
+            Rest(model, tap, x, pair.at_benign, worse[:1]),
         )  # fmt: skip
 
     @property
@@ -96,13 +96,13 @@ class Sides:
         self, maps: Bool[Tensor, "row map"], rows: Int64[Tensor, " row"]
     ) -> Bool[Tensor, " row"]:
         """Whether the true label returns when these maps are put back."""
-        return self._answers(maps, rows, self.seen.label, back=True)
+        return self._answers(maps, rows, self.pair.label, back=True)
 
     def implanted(
         self, maps: Bool[Tensor, "row map"], rows: Int64[Tensor, " row"]
     ) -> Bool[Tensor, " row"]:
         """Whether the rival's label comes when these maps are put into the benign run."""
-        return self._answers(maps, rows, self.seen.rival, back=False)
+        return self._answers(maps, rows, self.pair.rival, back=False)
 
     def _answers(self, maps: Tensor, rows: Tensor, wanted: Labels, *, back: bool) -> Tensor:
         found = self.logits(maps, rows, back=back).argmax(dim=1)
@@ -116,8 +116,8 @@ class Sides:
             rows: the input of each run.
             back: benign maps into the adversarial run; else the other way round.
         """
-        benign = self.seen.at_benign.maps[self.tap.name]
-        adversarial = self.seen.at_adversarial.maps[self.tap.name]
+        benign = self.pair.at_benign.maps[self.tap.name]
+        adversarial = self.pair.at_adversarial.maps[self.tap.name]
         rest, own, other = (
             (self._back, adversarial, benign) if back else (self._into, benign, adversarial)
         )

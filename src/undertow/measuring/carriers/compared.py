@@ -13,7 +13,7 @@ from undertow.measuring.meter import Forwarded
 from undertow.taps.replace import TapOutputs, outputs
 from undertow.types import Images, Labels, Logits, Tap
 
-__all__ = ["Ranking", "Scores", "Seen", "lead"]
+__all__ = ["Compared", "Ranking", "Scores", "lead"]
 
 Scores: TypeAlias = Float[Tensor, "sample map"]
 """What each map carries; those with the largest numbers are put back first."""
@@ -23,7 +23,7 @@ Scores: TypeAlias = Float[Tensor, "sample map"]
 class Ranking(Protocol):
     """Ranks the maps of a tap by what they carry."""
 
-    def __call__(self, seen: Seen, tap: Tap) -> Scores:
+    def __call__(self, pair: Compared, tap: Tap) -> Scores:
         """A number a map, NaN where there is none; maps with larger ones are put back first."""
         ...
 
@@ -36,7 +36,7 @@ def lead(logits: Logits, label: Labels, rival: Labels) -> Float[Tensor, " sample
     return of_rival - of_label
 
 
-class Seen:
+class Compared:
     """Inputs and adversarial ones, and what the model made of both; each pass runs once.
 
     Args:
