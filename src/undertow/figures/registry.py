@@ -14,6 +14,8 @@ _LINES: Final = {
     "drift": "from which layer the flow goes to the wrong class, attack by attack, beside controls",
     "leaning": "one input's drift over depth, before and after, among inputs read rightly",
     "turning": "where and when one input's flow turned: drift over steps and depth",
+    "restoration": "which maps carried an attack: whose label returns when they are put back",
+    "carrying": "one input's carriers over depth, and how few maps return its label",
     "trajectory": "Figure 1: IPs of every iterate over depth, and how far they are from benign",
     "aggregate": "Figure 2: IPs of benign inputs and of each attack over depth, with bands",
     "solid_dashed": "Figures 3 and 4: inputs aimed at the inferring model and at others",

@@ -30,6 +30,8 @@ _ORDER: Final = (
     "evidence",
     "leaning",
     "drift",
+    "carrying",
+    "restoration",
     "turning",
     "trajectory",
     "aggregate",
@@ -43,6 +45,7 @@ _ORDER: Final = (
 )
 _MOST: Final = {
     "evidence": 1, "leaning": 1, "trajectory": 1, "turning": 1, "streams": 1, "perturbation": 1,
+    "carrying": 1, "restoration": 12,
     "matrices": 1,
 }  # fmt: skip
 """Recorded inputs are many; the page shows the first few, the viewer all."""

@@ -28,6 +28,9 @@ TERMS: Final = {
     "spectrum": "a control: the attack's own change with its phases shuffled",
     "d_z": "effect size: the mean change over its standard deviation across inputs; 0.2 is small, "
     "0.8 large",
+    "put back": "given its benign values again, while all else stays attacked",
+    "carriers": "the maps that must be put back for the true answer to return",
+    "restoration curve": "whose true label returns, against how many maps are put back",
     "IIP": "input information profile: how much a layer's maps tell of the input, layer by layer",
     "OIP": "output information profile: how much they tell of the evidence for all classes",
     "IOC": "input-output coupling: whether the maps that read the input also feed the output",

@@ -60,6 +60,14 @@ DEFINITIONS: Final = (
         "true one for good.",
     ),
     (
+        "Carriers",
+        "At a tap, the maps that a ranking names first are put back to their benign values and the "
+        "network runs on: the restoration curve is the share of inputs whose true label returns, "
+        "against their number, beside random maps (as many, and as many as changed as much). "
+        "Integrated attribution ranks by (t′ − t)·∫∂(y_rival − y_true)/∂t dα along the way from "
+        "the benign to the attacked input. Implanting puts the same maps into the benign run.",
+    ),
+    (
         "Controls",
         "Every attack is compared, input by input and at its own L2 norm, with random signs "
         "(noise), with its own perturbation whose phases are drawn anew (spectrum), and with the "

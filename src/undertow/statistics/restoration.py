@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from undertow.statistics.effects import wilson
 
-__all__ = ["area", "share"]
+__all__ = ["area", "quarter_place", "share"]
 
 Array = NDArray[np.float64]
 
@@ -39,6 +39,11 @@ def area(
     return np.where(whole > 0, under.sum(axis=-1) / np.where(whole > 0, whole, 1), curve[..., 0])
 
 
+def quarter_place(count: Int64[np.ndarray, " place"]) -> int:
+    """The place of a curve at which a quarter of the maps is put back, rounded up."""
+    return int(np.flatnonzero(count == -(-int(count.max()) // 4))[0])
+
+
 def share(values: NDArray[Any]) -> tuple[Array, Array, Array]:
     """Mean over inputs with Wilson's 95 % interval; NaN where there is none.
 
@@ -48,6 +53,9 @@ def share(values: NDArray[Any]) -> tuple[Array, Array, Array]:
     Args:
         values: (sample, ...), in [0, 1].
     """
+    if len(values) == 0:
+        shape = np.shape(values)[1:]
+        return np.full(shape, np.nan), np.zeros(shape), np.ones(shape)
     mean = np.asarray(values, dtype=np.float64).mean(axis=0)
     low, high = wilson(mean, len(values))
     return mean, low, high

@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 
 from undertow.statistics.association import Pair, gain, partial_correlation, scored, trend
 from undertow.statistics.verdicts import (
+    AREA,
     ASSOCIATION,
     DRASTIC,
     EXISTS,
     GAIN,
     MUCH,
+    RESTORES,
     Ruled,
     beyond,
+    everywhere,
     exists,
     more_often,
     pseudo_values,
@@ -145,6 +148,23 @@ def _gain(rng: np.random.Generator, noise: str, n: int, pull: float) -> Ruled:
     return share_beyond(pseudo_values(partial(gain, scored(pairs, n)), n), GAIN)
 
 
+def _restored(rng: np.random.Generator, noise: str, n: int, gap: float) -> Ruled:
+    """Whether a label returns at each tap, less the share of four random orders that return it."""
+    hard = rng.random((n, 1)) * 0.6
+    hit = rng.random((n, TAPS)) < hard + gap
+    return everywhere(hit - (rng.random((n, TAPS, 4)) < hard[..., None]).mean(axis=2), RESTORES)
+
+
+def _larger(rng: np.random.Generator, noise: str, n: int, gap: float) -> Ruled:
+    return share_beyond(0.15 * _varied(rng, noise, n, 1)[:, 0] + gap, AREA)
+
+
+def _nowhere(rng: np.random.Generator, noise: str, n: int, gap: float) -> Ruled:
+    """Claimed: at no tap larger. Planted: how far below the border the areas differ."""
+    spread = np.clip(0.15 * _varied(rng, noise, n, TAPS), -1, 1)
+    return everywhere(-(spread + AREA - gap), -AREA)
+
+
 RULES: Final[Mapping[str, Rule]] = {
     "beyond": Rule(
         "one paired difference, d_z above 0.2",
@@ -176,6 +196,15 @@ RULES: Final[Mapping[str, Rule]] = {
     "gain": Rule(
         f"AUC beyond the margin's by more than {GAIN:g}; planted: shift of those hit",
         _gain, 0.0, (0.0, 1.0, 2.0)),
+    "everywhere": Rule(
+        f"at every tap a share of inputs above {RESTORES:g}; planted: their difference",
+        _restored, RESTORES, (0.0, RESTORES, 0.2, 0.4), ("normal",)),
+    "larger": Rule(
+        f"one paired difference of areas above {AREA:g}",
+        _larger, AREA, (0.0, AREA, 0.1, 0.2)),
+    "nowhere": Rule(
+        f"at no tap an area larger by {AREA:g}; planted: how far below that they are",
+        _nowhere, 0.0, (0.0, 0.05, 0.1)),
 }  # fmt: skip
 """Every rule that a claim may name."""
 

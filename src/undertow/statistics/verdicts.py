@@ -27,15 +27,18 @@ from undertow.errors import BadInput
 from undertow.statistics.effects import proportion
 
 __all__ = [
+    "AREA",
     "ASSOCIATION",
     "DRASTIC",
     "EXISTS",
     "FEWEST",
     "GAIN",
     "MUCH",
+    "RESTORES",
     "Ruled",
     "Ruling",
     "beyond",
+    "everywhere",
     "exists",
     "more_often",
     "pseudo_values",
@@ -52,6 +55,8 @@ EXISTS, MUCH, DRASTIC = 0.2, 0.5, 0.8
 """The smallest |d_z| that matters where an effect is claimed to exist, to be large, or drastic."""
 ASSOCIATION, GAIN = 0.1, 0.02
 """The smallest partial correlation, and the smallest gain of AUC, that matter."""
+RESTORES, AREA = 0.1, 0.05
+"""The smallest share of inputs, and of the area under a restoration curve, that matter."""
 TAIL = 0.025
 """Probability beyond either end of an interval."""
 
@@ -161,6 +166,47 @@ def exists(
         verdict, reason = "contradicted", f"at every tap the effect is smaller than {size:g}"
     ends = sorted((sign * low, sign * high))
     return Ruled(verdict, sign * value, ends[0], ends[1], len(told), column, reason)
+
+
+def everywhere(x: Float[np.ndarray, "sample column"], size: float) -> Ruled:
+    """Whether at every column the mean of paired differences of shares is above ``size``.
+
+    Supported if every column's interval lies above it (an intersection of tests, so nothing is
+    corrected); contradicted if that of some column, corrected for their number, lies below. Told
+    of the column that is least above.
+
+    Intervals as of differences of paired proportions (Agresti and Min 2005): two inputs are added,
+    half of them each way and half without a difference, so that shares without any spread have
+    an interval, too.
+
+    Args:
+        x: one difference an input and column (tap), in [-1, 1].
+        size: the smallest difference that matters; below 0, negated differences ask whether
+            nowhere it is larger.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise BadInput(f"differences are (sample, column), got {x.shape}")
+    n, columns = x.shape
+    if n < FEWEST:
+        return _nothing(x[:, 0], f"{n} inputs, fewer than {FEWEST}")
+    if not np.isfinite(x).all():
+        return _nothing(x[:, 0], "missing values")
+    mean = x.sum(axis=0) / (n + 2)
+    spread = np.sqrt(((np.square(x).sum(axis=0) + 1) / (n + 2) - np.square(mean)) / (n + 2))
+    low, high = mean + stats.norm.ppf(TAIL) * spread, mean - stats.norm.ppf(TAIL) * spread
+    least = int(np.argmin(low))
+    verdict: Ruling = "inconclusive"
+    reason = f"somewhere the interval holds values both below and above {size:g}"
+    if low[least] > size:
+        verdict, reason = "supported", f"everywhere the interval lies above {size:g}"
+    else:
+        corrected = mean - stats.norm.ppf(TAIL / columns) * spread
+        if (corrected < size).any():
+            verdict, least = "contradicted", int(np.argmin(corrected))
+            reason = f"somewhere the interval lies below {size:g}"
+    told = float(x[:, least].mean())
+    return Ruled(verdict, told, float(low[least]), float(high[least]), n, least, reason)
 
 
 def more_often(a: Array, b: Array) -> Ruled:

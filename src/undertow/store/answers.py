@@ -5,14 +5,22 @@ A verdict is reached in the studies; this file only holds it, with every number 
 
 from __future__ import annotations
 
-import math
-import re
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError
 
 from undertow.errors import BadInput, Foreign
 from undertow.notebook import table
+from undertow.store.shown import (
+    Contrast,
+    Curve,
+    Effect,
+    Frozen,
+    MaybeFloat,
+    Restoration,
+    Table,
+    Transfer,
+)
 
 __all__ = [
     "ANSWERS_VERSION",
@@ -20,19 +28,11 @@ __all__ = [
     "Answer",
     "Answers",
     "Claim",
-    "Contrast",
     "Control",
-    "Curve",
-    "Effect",
     "Explanation",
     "Kind",
     "Number",
-    "Points",
-    "Table",
-    "Transfer",
     "Verdict",
-    "curve_key",
-    "split_key",
 ]  # fmt: skip
 
 ANSWERS_VERSION: Final = 1
@@ -43,20 +43,7 @@ Kind: TypeAlias = Literal["fooled", "held", "error", "right", "unlabelled"]
 """What an explanation is of."""
 
 
-def _none(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-MaybeFloat: TypeAlias = Annotated[float | None, BeforeValidator(_none)]
-"""A number, or ``None`` where there is none; NaN and infinities become ``None``."""
-Floats: TypeAlias = tuple[MaybeFloat, ...]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Number(_Record):
+class Number(Frozen):
     """One number that a verdict rests on."""
 
     name: str
@@ -69,14 +56,14 @@ class Number(_Record):
     p_adjusted: MaybeFloat = Field(None, description="Benjamini–Hochberg over taps")
 
 
-class Control(_Record):
+class Control(Frozen):
     """The same comparison with the attack's controls."""
 
     sentence: str
     numbers: tuple[Number, ...] = ()
 
 
-class Claim(_Record):
+class Claim(Frozen):
     """One thing that the paper says, and what this run says of it."""
 
     claim: str
@@ -88,7 +75,7 @@ class Claim(_Record):
     rule: str = Field("", description="the rule, whose error rates `undertow calibrate` simulates")
 
 
-class Explanation(_Record):
+class Explanation(Frozen):
     """Why a model says of one input what it says, in plain words and in numbers.
 
     Args:
@@ -127,7 +114,7 @@ class Explanation(_Record):
         return table(self.sentence, ("number", "value", "unit"), rows)
 
 
-class Answer(_Record):
+class Answer(Frozen):
     """One question with its claims; ``missing`` says what kept it from being answered."""
 
     id: str
@@ -150,138 +137,21 @@ class Answer(_Record):
         return found.pop() if len(found) == 1 else "inconclusive"
 
 
-class _Columns(_Record):
-    @model_validator(mode="after")
-    def _even(self) -> _Columns:
-        for group in self._groups():
-            lengths = {name: len(getattr(self, name)) for name in group if getattr(self, name)}
-            if len(set(lengths.values())) > 1:
-                raise ValueError(f"columns of different lengths: {lengths}")
-        return self
-
-    def _groups(self) -> tuple[tuple[str, ...], ...]:
-        return ()
-
-
-class Curve(_Columns):
-    """An aggregated IP over depth, with the band around it and the per-tap means beneath."""
-
-    depth: Floats
-    mean: Floats
-    low: Floats
-    high: Floats
-    tap_depth: Floats = ()
-    tap_mean: Floats = ()
-    tap_sem: Floats = ()
-    n: int | None = None
-
-    def _groups(self) -> tuple[tuple[str, ...], ...]:
-        return ("depth", "mean", "low", "high"), ("tap_depth", "tap_mean", "tap_sem")
-
-
-class Effect(_Columns):
-    """The paired effect size against benign inputs, tap by tap."""
-
-    tap: tuple[str, ...]
-    depth: Floats
-    d_z: Floats
-    low: Floats = ()
-    high: Floats = ()
-    p_adjusted: Floats = ()
-    n: int | None = None
-
-    def _groups(self) -> tuple[tuple[str, ...], ...]:
-        return (("tap", "depth", "d_z", "low", "high", "p_adjusted"),)
-
-
-class Points(_Columns):
-    """Means at each tap, with their 95 % intervals."""
-
-    mean: Floats
-    low: Floats
-    high: Floats
-
-    def _groups(self) -> tuple[tuple[str, ...], ...]:
-        return (("mean", "low", "high"),)
-
-
-class Contrast(_Record):
-    """One quantity of the inputs that an attack succeeds on: ``benign``, ``attack``, each control.
-
-    Args:
-        tap: names of the taps.
-        depth: theirs.
-        n: inputs.
-        level: the quantity itself, by who.
-        change: its paired difference from the same inputs left benign, by who.
-    """
-
-    tap: tuple[str, ...]
-    depth: Floats
-    n: int
-    level: dict[str, Points]
-    change: dict[str, Points]
-
-    @model_validator(mode="after")
-    def _fits(self) -> Contrast:
-        sizes = {len(p.mean) for by in (self.level, self.change) for p in by.values()}
-        if sizes - {len(self.tap)} or len(self.depth) != len(self.tap):
-            raise ValueError(f"{len(self.tap)} taps, columns of {sorted(sizes)}")
-        return self
-
-
-class Transfer(_Record):
-    """How often inputs made on one model (row) fool another (column), as shares with intervals."""
-
-    attack: str
-    source: tuple[str, ...]
-    model: tuple[str, ...]
-    rate: tuple[Floats, ...]
-    low: tuple[Floats, ...] = ()
-    high: tuple[Floats, ...] = ()
-    n: tuple[tuple[int | None, ...], ...] = ()
-
-    @model_validator(mode="after")
-    def _matrix(self) -> Transfer:
-        for name in ("rate", "low", "high", "n"):
-            rows = getattr(self, name)
-            if rows and [len(r) for r in rows] != [len(self.model)] * len(self.source):
-                raise ValueError(f"{name} is not {len(self.source)} × {len(self.model)}")
-        return self
-
-
-class Table(_Record):
-    """A table of the report."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | int | MaybeFloat, ...], ...]
-    caption: str = ""
-
-    @model_validator(mode="after")
-    def _even(self) -> Table:
-        if any(len(row) != len(self.columns) for row in self.rows):
-            raise ValueError(f"a row of '{self.title}' has not {len(self.columns)} cells")
-        return self
-
-    def _repr_html_(self) -> str:
-        return table(self.title, self.columns, self.rows, note=self.caption)
-
-
-class Answers(_Record):
+class Answers(Frozen):
     """Everything that a run says.
 
     ``aggregates[model][key][profile]`` and ``effects[model][key][profile]`` are found by
     :func:`curve_key`; ``profile`` is ``iip``, ``oip`` or ``ioc``. ``contrasts[model][attack]`` has
-    ``drift`` as well.
+    ``drift`` as well, ``restorations[model][attack]`` what maps carry.
     """
 
     schema_version: Literal[1] = Field(ANSWERS_VERSION, alias="schema")
     rules: int = 1
     questions: tuple[Answer, ...] = ()
-    aggregates: dict[str, dict[str, dict[str, Curve]]] = {}
-    effects: dict[str, dict[str, dict[str, Effect]]] = {}
-    contrasts: dict[str, dict[str, dict[str, Contrast]]] = {}
+    aggregates: dict[str, dict[str, dict[str, Curve]]] = Field(default_factory=dict)
+    effects: dict[str, dict[str, dict[str, Effect]]] = Field(default_factory=dict)
+    contrasts: dict[str, dict[str, dict[str, Contrast]]] = Field(default_factory=dict)
+    restorations: dict[str, dict[str, Restoration]] = Field(default_factory=dict)
     transfers: tuple[Transfer, ...] = ()
     tables: tuple[Table, ...] = ()
     explanations: tuple[Explanation, ...] = ()
@@ -359,24 +229,3 @@ class Answers(_Record):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise BadInput(f"answers: {where}: {first['msg']}") from error
-
-
-_KEY = re.compile(r"(?P<attack>[^@\[\]]+)(@(?P<source>[^\[\]]+))?(\[(?P<subset>[^\[\]]+)\])?")
-
-
-def curve_key(attack: str, source: str | None = None, subset: str | None = None) -> str:
-    """The key of a curve: ``jsma``, ``jsma@deep_conv``, ``jsma@deep_conv[transferable]``.
-
-    Args:
-        attack: the cell's attack (``"benign"``, ``"noise:igsm"``, …).
-        source: the model aimed at, where it is another than the one that infers.
-        subset: which of the cell's inputs, where not all: ``successful``, ``failed``,
-            ``transferable``, ``non-transferable``.
-    """
-    return attack + (f"@{source}" if source else "") + (f"[{subset}]" if subset else "")
-
-
-def split_key(key: str) -> tuple[str, str | None, str | None]:
-    """Attack, source and subset of a curve's key."""
-    found = _KEY.fullmatch(key)
-    return (found["attack"], found["source"], found["subset"]) if found else (key, None, None)

@@ -46,10 +46,16 @@ COLUMNS: Final = {
     "target_name": "name of the class aimed at; none where there is none",
     "bits": "class information, bit",
     "takeover": "number of the takeover tap; -1 where none",
+    "ranking": "by what maps are ranked; random and matched are controls",
+    "put_back": "how many maps are put back",
+    "restored": "whether the true label returns; of controls the share of their random orders",
+    "implanted": "whether the rival's label comes when they are put into the benign run",
+    "smallest_size": "how many maps the smallest set has that was found to return the label",
+    "smallest_random": "how many maps the same search leaves in a random order",
 }
 """Columns of the tables beyond the stored variables, which keep their own names."""
 
-_TABLES: Final = ("profiles", "flow", "attacks", "class_information")
+_TABLES: Final = ("profiles", "flow", "attacks", "class_information", "carriers")
 
 
 def _finished(data: xr.Dataset) -> xr.Dataset:
@@ -146,11 +152,35 @@ def _class_information(data: xr.Dataset) -> Iterator[pd.DataFrame]:
     yield pd.DataFrame({**_by_class(data), "bits": bits, "takeover": taken})
 
 
+def _carriers(data: xr.Dataset) -> Iterator[pd.DataFrame]:
+    """Inputs that have something to restore, and places that a tap's curve has."""
+    data = data.isel(sample=np.flatnonzero(data["rival"].values >= 0))
+    shape = data["restored"].shape
+    count = np.broadcast_to(data["count"].values[None, :, None], shape)
+    named = np.broadcast_to(data["ranking"].values[None, None, :, None], shape)
+    each = {
+        "sample": data["sample"].values, "index": _index(data),
+    }  # fmt: skip
+    by_tap = {
+        "smallest_size": data["smallest"].values.sum(axis=2),
+        "smallest_random": data["smallest_random"].values,
+    }
+    there = count > 0
+    columns = {n: np.broadcast_to(v[:, None, None, None], shape)[there] for n, v in each.items()}
+    for name in ("tap", "depth"):
+        columns[name] = np.broadcast_to(data[name].values[None, :, None, None], shape)[there]
+    columns |= {"ranking": named[there], "put_back": count[there]}
+    columns |= {n: data[n].values[there] for n in ("restored", "implanted")}
+    columns |= {n: np.broadcast_to(v[:, :, None, None], shape)[there] for n, v in by_tap.items()}
+    yield pd.DataFrame(columns)
+
+
 _MAKERS: Final[dict[str, Callable[[xr.Dataset], Iterator[pd.DataFrame]]]] = {
     "profiles": _profiles,
     "flow": _flow,
     "attacks": _attacks,
     "class_information": _class_information,
+    "carriers": _carriers,
 }
 
 
@@ -159,7 +189,7 @@ def table(run: Run, group: str) -> pd.DataFrame:
 
     Args:
         run: the run.
-        group: ``profiles``, ``flow``, ``attacks`` or ``class_information``.
+        group: ``profiles``, ``flow``, ``attacks``, ``class_information`` or ``carriers``.
     """
     if group not in _MAKERS:
         raise BadInput(f"unknown table '{group}' (allowed: {', '.join(_MAKERS)})")
@@ -245,7 +275,7 @@ _WRITERS: Final[dict[str, tuple[str, Callable[[Run, str, Path], None]]]] = {
 
 
 def export(run: Run, format: Format | str, out: Path) -> tuple[Path, ...]:  # noqa: A002 - the word of the command line
-    """Write ``profiles``, ``flow``, ``attacks`` and ``class_information`` as one file each.
+    """Write ``profiles``, ``flow``, ``attacks``, ``class_information``, ``carriers``: a file each.
 
     Unfinished inputs are left out. Files that are there are replaced; memory holds one cell.
 

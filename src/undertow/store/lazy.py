@@ -41,8 +41,10 @@ def read(root: Path, path: str) -> xr.Dataset:
         dataset = _assembled(root, path, ours).assign_attrs(attributes)
     else:
         dataset = by_zarr(root, path)
-    if "tap" in attributes:
-        dataset = dataset.assign_coords(tap=("tap", np.array(attributes["tap"], dtype=np.str_)))
+    for axis in ("tap", "ranking"):
+        if axis in attributes and axis in dataset.dims:
+            names = np.array(attributes[axis], dtype=np.str_)
+            dataset = dataset.assign_coords({axis: (axis, names)})
     ordered = dataset[[*order(path.partition("/")[0], [str(n) for n in dataset.data_vars])]]
     return ordered.set_coords([n for n in ("depth", "index") if n in ordered.data_vars])
 

@@ -196,6 +196,14 @@ class Run:
         """
         return self._open("class_information", cell)
 
+    def carriers(self, cell: Cell) -> xr.Dataset:
+        """What the maps of each tap carry of the attack on every input (sample).
+
+        Raises:
+            UnknownName: the run has none of this cell.
+        """
+        return self._open("carriers", cell)
+
     def exemplars(self, cell: Cell) -> tuple[int, ...]:
         """Indices of the recorded inputs of a cell."""
         if cell not in self._listed:

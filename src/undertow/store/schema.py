@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -94,6 +94,14 @@ def _profiles(lead: tuple[str, ...]) -> tuple[Variable, ...]:
 _DEPTH = Variable(
     "depth", ("tap",), "f", "1", "the tap's place, 0 at the input and 1 at the output"
 )
+_RESTORED = (
+    "whether the true label returns when the first maps of a ranking are put back; of controls the "
+    "share of their random orders"
+)
+_IMPLANTED = "whether the rival's label comes when they are put into the benign run"
+_COUNT = "how many maps are put back at each place of a curve; -1 beyond the last"
+_SMALLEST = "the maps of the smallest set that was found to return the true label"
+_SMALLEST_RANDOM = "how many maps the same search leaves in a random order"
 _INDEX = Variable(
     "index", ("sample",), "i", "1", "the input's index in the data set", required=False
 )
@@ -171,6 +179,40 @@ GROUPS: Final[Mapping[str, Group]] = {
             _INDEX,
         ),
         _group(
+            "carriers",
+            "Which maps of each tap carry the attack: put back to their benign values, they return "
+            "the true label. Inputs that the model gets wrong unattacked, or on which the attack "
+            "failed, have rival -1.",
+            Variable(
+                "rival",
+                ("sample",),
+                "i",
+                "class",
+                "the class that the model gives the adversarial input; -1: nothing to restore",
+            ),
+            *(
+                Variable(name, ("sample", "tap", "ranking", "place"), "f", "share", doc)
+                for name, doc in (("restored", _RESTORED), ("implanted", _IMPLANTED))
+            ),
+            Variable("smallest", ("sample", "tap", "map"), "b", "1", _SMALLEST),
+            Variable(
+                "smallest_random",
+                ("sample", "tap"),
+                "i",
+                "map",
+                f"{_SMALLEST_RANDOM}; -1: nothing to restore",
+            ),
+            Variable(
+                "cut",
+                ("sample", "tap"),
+                "b",
+                "1",
+                "whether all that the logits know of the input passes through the tap",
+            ),
+            Variable("count", ("tap", "place"), "i", "map", _COUNT),
+            _DEPTH,
+        ),
+        _group(
             "exemplars",
             "One recorded input: its iterates and everything measured on them.",
             Variable(
@@ -233,6 +275,23 @@ GROUPS: Final[Mapping[str, Group]] = {
                 "evidence maps at chosen steps",
                 required=False,
             ),
+            *(
+                Variable(name, dims, kinds, unit, f"{doc}, at the attack's end", required=False)
+                for name, dims, kinds, unit, doc in (
+                    ("restored", ("tap", "ranking", "place"), "f", "share", _RESTORED),
+                    ("implanted", ("tap", "ranking", "place"), "f", "share", _IMPLANTED),
+                    ("count", ("tap", "place"), "i", "map", _COUNT),
+                    (
+                        "score",
+                        ("tap", "ranking", "map"),
+                        "f",
+                        "1",
+                        "what a ranking says of each map; NaN of controls and beyond a tap's maps",
+                    ),
+                    ("smallest", ("tap", "map"), "b", "1", _SMALLEST),
+                    ("smallest_random", ("tap",), "i", "map", _SMALLEST_RANDOM),
+                )
+            ),
         ),
     )
 }
@@ -275,6 +334,11 @@ def order(group: str, names: Sequence[str]) -> list[str]:
     return [key[-1] for key in sorted(keys)]
 
 
+_COORDINATES: Final = frozenset(
+    ("tap", "ranking", "step", "chosen", "sample", "class", "channel", "row", "col")
+)
+
+
 def validate(group: str, dataset: xr.Dataset) -> None:
     """Refuse a dataset that is not what the schema says.
 
@@ -283,7 +347,7 @@ def validate(group: str, dataset: xr.Dataset) -> None:
         UnknownName: a variable that the group does not know.
     """
     for name, array in {**dataset.data_vars, **dataset.coords}.items():
-        if name in ("tap", "step", "chosen", "sample", "class", "channel", "row", "col"):
+        if name in _COORDINATES:
             continue
         variable = describe(group, str(name))
         if array.dims != variable.dims:
@@ -297,8 +361,7 @@ def validate(group: str, dataset: xr.Dataset) -> None:
     ]
     if missing:
         raise BadInput(f"{group}: {', '.join(missing)} missing")
-    named = ["tap"] if "tap" in dataset.dims else []
-    named += [d for d in ("step", "chosen") if d in dataset.dims]
+    named = [d for d in ("tap", "ranking", "step", "chosen") if d in dataset.dims]
     absent = [d for d in named if d not in dataset.coords]
     if absent:
         raise BadInput(f"{group}: coordinate {', '.join(absent)} missing")
@@ -321,22 +384,33 @@ def template(
     classes: int = 0,
     estimators: Sequence[str] = (),
     without: Sequence[str] = (),
+    rankings: Sequence[str] = (),
+    count: np.ndarray | None = None,
 ) -> xr.Dataset:
     """An unfilled dataset of one group; it takes no memory, whatever its size.
 
     Args:
-        group: ``profiles``, ``attacks`` or ``class_information``.
+        group: ``profiles``, ``attacks``, ``class_information`` or ``carriers``.
         samples: inputs of the cell.
         taps: their names.
         depth: their depths.
         classes: the number of classes.
         estimators: further estimators, whose profiles are ``iip@NAME`` and so on.
         without: optional variables to leave out.
+        rankings: names of rankings and their controls.
+        count: how many maps are put back at each place of a curve, (tap, place).
     """
-    sizes = {"sample": samples, "tap": len(taps), "class": classes}
+    count = np.zeros((len(taps), 0), dtype=np.int64) if count is None else count
+    sizes = {
+        "sample": samples, "tap": len(taps), "class": classes, "ranking": len(rankings),
+        "place": count.shape[1], "map": int(count.max(initial=0)),
+    }  # fmt: skip
     arrays: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
     for variable in GROUPS[group].variables.values():
         if variable.name in without or variable.name == "depth":
+            continue
+        if variable.name == "count":
+            arrays["count"] = (variable.dims, count)
             continue
         dtype, fill = _KINDS[variable.kinds[0]]
         values: np.ndarray = np.broadcast_to(
@@ -345,7 +419,11 @@ def template(
         arrays[variable.name] = (variable.dims, values)
         if group == "profiles" and variable.dims[:2] == ("sample", "tap"):
             arrays.update({f"{variable.name}@{e}": (variable.dims, values) for e in estimators})
-    coords = {"tap": list(taps), "depth": ("tap", np.asarray(depth, float))} if len(taps) else {}
+    coords: dict[str, Any] = (
+        {"tap": list(taps), "depth": ("tap", np.asarray(depth, float))} if len(taps) else {}
+    )
+    if rankings:
+        coords["ranking"] = list(rankings)
     dataset = xr.Dataset(arrays, coords=coords)
     validate(group, dataset)
     return dataset

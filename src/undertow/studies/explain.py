@@ -164,6 +164,7 @@ def run_explanation(
         iterates=iterates,
         follow_only=True,
         explain=True,
+        carriers=attack is not None,
         matrices=1 if attack else 0,
         questions=(),
         seed=seed,

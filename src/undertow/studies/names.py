@@ -57,6 +57,8 @@ class _Settling:
         plain["estimator"] = self.named("estimator", spec.estimator)
         plain["cross_check"] = spec.cross_check and self.named("estimator", spec.cross_check)
         plain["null"] = self.named("null", spec.null)
+        if not isinstance(spec.carriers, bool):
+            plain["carriers"] = [self.named("ranking", ranking) for ranking in spec.carriers]
         plain["questions"] = [self.named("question", q) for q in spec.questions]
         if not (self.data_given or Path(spec.data.name).expanduser().exists()):
             plain["data"]["name"] = self.named("data set", spec.data.name)
@@ -95,6 +97,7 @@ def plugins_told(spec: StudySpec) -> list[dict[str, str]]:
     """What a run keeps of the plugins it was made with, so that it can be read without them."""
     used = [("attack", a.name) for a in spec.attacks]
     used += [("estimator", e) for e in (spec.estimator, spec.cross_check) if e]
+    used += [("ranking", ranking) for ranking in spec.rankings]
     used += [("null", spec.null), *(("question", q) for q in spec.questions)]
     entries: dict[tuple[str, str], Entry] = {
         (kind, name): registry(kind).entry(name) for kind, name in used

@@ -18,6 +18,8 @@ from undertow.axes import PROFILES
 from undertow.data import UNLABELLED, ImageSet
 from undertow.errors import BadInput, Unavailable
 from undertow.information.profiles import benign_spread
+from undertow.measuring.carriers import CONTROLS
+from undertow.measuring.carriers.carry import places
 from undertow.progress import SILENT, Progress
 from undertow.store import BENIGN, Cell, Run, RunWriter, create_run, open_run, template
 from undertow.studies.answered.conclude import conclude
@@ -31,7 +33,7 @@ from undertow.studies.asked.inputs import (
     with_targets,
     without_readers,
 )
-from undertow.studies.asked.plan import Unit, cells_of, exemplar_units, shards_of, units
+from undertow.studies.asked.plan import Unit, carries, cells_of, exemplar_units, shards_of, units
 from undertow.studies.asked.spec import StudySpec, load_spec
 from undertow.studies.done.executors import Executor, Job, Outcome, Task
 from undertow.studies.done.executors.dask import Dask
@@ -183,6 +185,15 @@ def _prepare(writer: RunWriter, shop: Workshop) -> None:
                 depth=depth,
                 classes=classes,
                 without=("index",),
+            )
+        if spec.rankings and carries(cell):
+            groups["carriers"] = template(
+                "carriers",
+                samples=samples,
+                taps=taps,
+                depth=depth,
+                rankings=(*spec.rankings, *CONTROLS),
+                count=places(probe.taps),
             )
         for group, empty in groups.items():
             writer.prepare(group, cell, empty, spec.shard)

@@ -153,6 +153,33 @@ def _matrices(draw: np.random.Generator, k: int, size: int) -> Arrays:
     return found
 
 
+RANKED: Final = ("integrated", "attribution", "change", "drift", "random", "matched")
+COUNT: Final = (1, 2, 4, 8, 16)
+
+
+def restored(taps: int = len(TAPS)) -> np.ndarray:
+    """Invented restoration curves, (tap, ranking, place); the first ranking is the best."""
+    share = np.log2(COUNT) / np.log2(COUNT[-1])
+    curves = [share ** (0.6 + 0.5 * rank) for rank in range(len(RANKED))]
+    return np.broadcast_to(np.array(curves), (taps, len(RANKED), len(COUNT))).copy()
+
+
+def _carried(draw: np.random.Generator) -> Arrays:
+    """What sixteen maps of each tap carry."""
+    taps, maps = len(TAPS), COUNT[-1]
+    scores = np.full((taps, len(RANKED), maps), np.nan)
+    scores[:, :4] = draw.normal(0.4, 1, (taps, 4, maps))
+    few = np.arange(maps) < 3
+    return {
+        "restored": (("tap", "ranking", "place"), restored()),
+        "implanted": (("tap", "ranking", "place"), restored() ** 0.7),
+        "count": (("tap", "place"), np.tile(np.array(COUNT), (taps, 1))),
+        "score": (("tap", "ranking", "map"), scores),
+        "smallest": (("tap", "map"), np.tile(few, (taps, 1))),
+        "smallest_random": (("tap",), np.full(taps, 7)),
+    }
+
+
 def exemplar(cell: Cell, steps: int = 13, size: int = 32) -> xr.Dataset:
     """One invented trajectory, from a cat to a dog.
 
@@ -184,6 +211,8 @@ def exemplar(cell: Cell, steps: int = 13, size: int = 32) -> xr.Dataset:
         arrays[f"difference_{p}"] = (("step",), 3 * share**0.7)
     for k in (0, 4, 8):
         arrays |= _matrices(draw, k, size)
+    arrays |= _carried(draw)
     coords = {"tap": list(TAPS), "step": np.arange(steps), "chosen": [0, steps - 1]}
+    coords["ranking"] = list(RANKED)
     told = {"label": 3, "rival": 5, "success": True, "end": steps - 1}
     return xr.Dataset(arrays, coords=coords, attrs={**told, "classes": list(CLASSES)})

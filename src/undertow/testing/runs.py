@@ -18,6 +18,7 @@ from undertow.store import (
     Curve,
     Effect,
     Points,
+    Restoration,
     Run,
     RunWriter,
     create_run,
@@ -28,8 +29,10 @@ from undertow.store import (
 from undertow.store.answers import RULES_VERSION
 from undertow.testing.invented import (
     CLASSES,
+    COUNT,
     DEPTH,
     PUSH,
+    RANKED,
     SPREAD,
     TAPS,
     class_rows,
@@ -38,6 +41,7 @@ from undertow.testing.invented import (
     mean_profile,
     profile_rows,
     push_of,
+    restored,
     result_rows,
 )
 
@@ -125,6 +129,25 @@ def _contrast(cell: Cell, quantity: str, kinds: Sequence[str], n: int) -> Contra
     )  # fmt: skip
 
 
+def _restoration(n: int) -> Restoration:
+    taps = len(TAPS)
+
+    def points(curve: np.ndarray) -> Points:
+        low, high = np.clip(curve - 0.1, 0, 1), np.clip(curve + 0.1, 0, 1)
+        return Points(mean=tuple(curve), low=tuple(low), high=tuple(high))
+
+    curves = {
+        name: tuple(points(restored()[k, rank]) for k in range(taps))
+        for rank, name in enumerate(RANKED)
+    }
+    area = {name: points(np.full(taps, 0.9 - 0.1 * rank)) for rank, name in enumerate(RANKED)}
+    return Restoration(
+        tap=TAPS, depth=tuple(DEPTH), n=n, count=(COUNT,) * taps, restored=curves,
+        implanted=curves, area=area, smallest=((0.2,) * taps, (0.5,) * taps),
+        carriers=(((3, 0.5), (1, 0.25)),) * taps,
+    )  # fmt: skip
+
+
 def _explanation(model: str) -> dict[str, Any]:
     number = {"name": "drift to dog at stage3.2", "value": 0.12, "unit": "bit"}
     return {
@@ -203,6 +226,7 @@ def _answers(cells: Sequence[Cell], models: Sequence[str], n: int) -> Answers:
         aggregates=aggregates,
         effects=effects,
         contrasts=contrasts,
+        restorations={models[0]: {"jsma": _restoration(n)}},
         explanations=[_explanation(models[0])],
         headline=f"On {models[0]}, JSMA turns the flow to the wrong class (invented).",
         transfers=[transfer],

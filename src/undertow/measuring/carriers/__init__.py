@@ -23,22 +23,31 @@ RANKINGS.add(
     "integrated",
     "undertow.measuring.carriers.integrated:integrated",
     "change × slope of the rival's lead, averaged along the way from benign to adversarial",
+    label="integrated attribution",
+    color="#0072b2",
+    marker="circle",
 )
 RANKINGS.add(
     "attribution",
     "undertow.measuring.carriers.attribution:attribution",
     "change × slope of the rival's lead at the adversarial input: first order",
+    color="#56b4e9",
+    marker="square",
 )
 RANKINGS.add(
     "change",
     "undertow.measuring.carriers.change:change",
     "how far the attack changed a map",
     label="size of change",
+    color="#d55e00",
+    marker="diamond",
 )
 RANKINGS.add(
     "drift",
     "undertow.measuring.carriers.drift:drift",
     "information about the rival less that about the true class, T[rival] − T[true]",
+    color="#009e73",
+    marker="triangle",
 )
 DEFAULT_RANKINGS: Final = tuple(RANKINGS)
 """The first of them is the one whose maps are told, and whose change random maps are matched to."""

@@ -10,17 +10,13 @@ from undertow.measuring.carriers.putting import Sides, first
 
 __all__ = ["smallest"]
 
-PARTS = (8, 4, 2, 1)
-"""Of how many maps at once it is asked whether they are needed."""
-
 
 def smallest(sides: Sides, scores: Float[Tensor, "sample map"]) -> Bool[Tensor, "sample map"]:
     """A small set of maps whose restoration returns the true label, for each input.
 
     The fewest first maps of the ranking that return it, by bisection; then maps are left out again,
-    the lowest first, eight at once down to one by one, as long as the label still returns. Every
-    step is checked by running the model, so the set is known to suffice; that there is no smaller
-    one is not known.
+    one by one, the lowest first, as long as the label still returns. Every step is checked by
+    running the model, so the set is known to suffice; that there is no smaller one is not known.
 
     Args:
         sides: where maps are put back.
@@ -35,14 +31,11 @@ def smallest(sides: Sides, scores: Float[Tensor, "sample map"]) -> Bool[Tensor, 
     high = _bisected(sides, scores, rows)
     found = first(scores, range(1, maps + 1))[rows, (high - 1).clamp(min=0)]
     found[high == 0] = False
-    for part in PARTS:
-        for stop in range(maps, 0, -part):
-            block = order[:, max(0, stop - part) : stop]
-            without = found.scatter(1, block, False)
-            asked = rows[(without != found).any(dim=1)]
-            if len(asked):
-                returns = sides.restored(without[asked], asked).cpu()
-                found[asked[returns]] = without[asked[returns]]
+    for place in range(int(high.max()) - 1, -1, -1):
+        asked = rows[high > place]
+        without = found[asked].scatter(1, order[asked, place, None], False)
+        returns = sides.restored(without, asked).cpu()
+        found[asked[returns]] = without[returns]
     return found
 
 

@@ -27,6 +27,7 @@ from undertow.studies.answered import questions
 from undertow.studies.answered.contrasts import contrasts
 from undertow.studies.answered.explained import explanations
 from undertow.studies.answered.headline import headline
+from undertow.studies.answered.restorations import restoration_tables, restorations
 from undertow.studies.answered.results import DECIDES, Results
 from undertow.studies.asked.plan import TOGETHER, named
 
@@ -50,15 +51,21 @@ def conclude(run: Run) -> Answers:
     """Answer every question of a run from what it stores; says what is missing otherwise."""
     results = Results(run)
     asked = tuple(_ask(name, results) for name in results.spec.questions)
-    compared = contrasts(results)
+    compared, restored = contrasts(results), restorations(results)
     return Answers.of(
         rules=RULES_VERSION,
         questions=asked,
         aggregates={model: _curves(results, model) for model in results.spec.models},
         effects={model: _effects(results, model) for model in results.spec.models},
         contrasts=compared,
+        restorations=restored,
         transfers=_transfers(results),
-        tables=(*_drift_tables(results), *_attack_tables(results), *_tap_tables(results)),
+        tables=(
+            *_drift_tables(results),
+            *restoration_tables(restored),
+            *_attack_tables(results),
+            *_tap_tables(results),
+        ),
         explanations=explanations(results),
         headline=headline(compared, asked),
         caveats=CAVEATS,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from undertow.prose import attack_name
 from undertow.store import Explanation, Number
 from undertow.store.answers import Kind
+from undertow.studies.answered.carrying import carrying_numbers, carrying_told
 from undertow.studies.answered.results import DECIDES, Results
 from undertow.studies.answered.seen import Seen, recorded
 
@@ -75,6 +76,7 @@ def _explained(seen: Seen) -> Explanation:
         _says_attacked(seen, answer) if kind in ("fooled", "held") else _says(seen, kind, first),
         _where(seen),
         *_beyond(seen, kind),
+        *(carrying_told(seen.fewest, seen.classes[seen.label]) if kind == "fooled" else ()),
         *_rare(seen, kind),
         *_cross(seen),
     ]
@@ -298,7 +300,7 @@ def _numbers(seen: Seen, answer: int) -> tuple[Number, ...]:
             _number(name="other unattacked inputs that drift so far", value=share, unit="share",
                    n=len(seen.population))
         )  # fmt: skip
-    return tuple(found)
+    return (*found, *carrying_numbers(seen.fewest))
 
 
 def _number(name: str, value: float | None, unit: str = "", n: int | None = None) -> Number:

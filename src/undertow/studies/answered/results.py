@@ -216,6 +216,17 @@ class Results:
         """Success, distances and answers of every input of a cell."""
         return self._load("attacks", cell)
 
+    def carried(self, cell: Cell) -> xr.Dataset:
+        """What the maps of each tap carry, of the inputs that have something to restore.
+
+        Raises:
+            BadInput: if the run holds no carriers of the cell.
+        """
+        if not self.run.has("carriers", cell):
+            raise BadInput(f"this run holds no carriers of {cell.name}")
+        found = self._load("carriers", cell)
+        return found.isel(sample=np.flatnonzero(found["rival"].values >= 0))
+
     def fooled(self, cell: Cell) -> NDArray[np.bool_]:
         """Which inputs the cell's model gets wrong, (sample,)."""
         fooled: NDArray[np.bool_] = self._load("attacks", cell)["success"].values.astype(bool)

@@ -17,6 +17,23 @@ __all__ = ["Seen", "percent", "recorded"]
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Fewest:
+    """How few maps of a tap return the label when they are put back.
+
+    Args:
+        tap: its name.
+        found: maps of the smallest set found.
+        random: those that the same search leaves in a random order.
+        maps: how many there are.
+    """
+
+    tap: str
+    found: int
+    random: int
+    maps: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seen:
     """One recorded input along its steps, and what it is held against.
@@ -33,6 +50,7 @@ class Seen:
         controls: by kind: the answer at the end, and drift there, (tap,).
         population: drift of other benign inputs towards their own rivals, (other, tap).
         wrong: whether the model gets them wrong, (other,).
+        fewest: of each tap, the fewest maps that were found to return the label.
     """
 
     name: str
@@ -53,6 +71,7 @@ class Seen:
     controls: dict[str, tuple[int, Array]]
     population: Array
     wrong: NDArray[np.bool_]
+    fewest: tuple[Fewest, ...] = ()
 
     @property
     def main(self) -> Array:
@@ -131,7 +150,19 @@ def _seen(results: Results, cell: Cell, index: int, controls: list[Cell]) -> See
         controls={str(c.control): _ended(run, c, index, kept, there) for c in controls},
         population=population,
         wrong=wrong,
+        fewest=_fewest(data),
     )
+
+
+def _fewest(data: Any) -> tuple[Fewest, ...]:
+    """Taps of which some maps were found that return the label."""
+    if "smallest" not in data:
+        return ()
+    found, random = data["smallest"].values.sum(axis=1), data["smallest_random"].values
+    maps = data["count"].values.max(axis=1)
+    taps = [str(tap) for tap in data["tap"].values]
+    rows = zip(taps, found.tolist(), random.tolist(), maps.tolist(), strict=True)
+    return tuple(Fewest(*row) for row in rows if row[1] > 0)
 
 
 def _ended(

@@ -13,7 +13,16 @@ from typing import Final
 from undertow.store import BENIGN, Cell
 from undertow.studies.asked.spec import AttackSpec, StudySpec
 
-__all__ = ["TOGETHER", "Unit", "cells_of", "exemplar_units", "named", "shards_of", "units"]
+__all__ = [
+    "TOGETHER",
+    "Unit",
+    "carries",
+    "cells_of",
+    "exemplar_units",
+    "named",
+    "shards_of",
+    "units",
+]
 
 TOGETHER: Final = "+"
 """Joins the names of models that an ensemble attacks at once: ``deep_conv+vgg_like``."""
@@ -69,6 +78,11 @@ def cells_of(spec: StudySpec) -> tuple[Cell, ...]:
         for aimed in spec.aims(attack):
             cells += _cells(spec, aimed, attack)
     return tuple(cells)
+
+
+def carries(cell: Cell) -> bool:
+    """Whether carriers are told of a cell: of attacks, on the models that they are aimed at."""
+    return not cell.benign and cell.source is None and cell.control is None
 
 
 def shards_of(spec: StudySpec) -> tuple[tuple[int, int, int], ...]:

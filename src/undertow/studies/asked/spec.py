@@ -23,6 +23,7 @@ from pydantic import (
 
 from undertow.axes import CONTROLS, ControlName
 from undertow.errors import BadInput, UnknownName
+from undertow.measuring.carriers import DEFAULT_RANKINGS
 from undertow.prose import told_number
 from undertow.registry import registry
 
@@ -158,6 +159,8 @@ class StudySpec(_Strict):
             by ``exemplar_attack``.
         exemplar_attack: the attack whose iterates Q1 follows; the first one by default.
         explain: explain the inputs of ``data.first`` one by one, attacked or not.
+        carriers: whether to rank the maps of every tap by what they carry of each attack, put them
+            back and count whose label returns, by the usual rankings (true), some of them, or not.
         exemplar_models: the models on which it is followed; the first it is aimed at by default.
         iterates: how many iterates of an exemplar are recorded at most; null for all.
         follow_only: measure benign inputs and exemplars, but attack no others.
@@ -188,6 +191,7 @@ class StudySpec(_Strict):
     iterates: Annotated[int, Field(ge=3)] | None = None
     follow_only: bool = False
     explain: bool = False
+    carriers: bool | tuple[str, ...] = False
     matrices: Annotated[int, Field(ge=0)] = 1
     questions: tuple[str, ...] = ("q1", "q2")
     shard: Count = 50
@@ -208,6 +212,8 @@ class StudySpec(_Strict):
         if len(set(self.models)) < len(self.models):
             raise ValueError("a model stands twice in models")
         self._check_models()
+        if self.carriers == () or len(set(self.rankings)) < len(self.rankings):
+            raise ValueError("carriers: true, false, or rankings, each once")
         if self.cross_check == self.estimator:
             raise ValueError(f"cross_check is the estimator itself ('{self.estimator}')")
         return self
@@ -234,6 +240,13 @@ class StudySpec(_Strict):
                     f"exemplar_models: '{self.traced}' is not aimed at '{strange[0]}' "
                     f"(allowed: {', '.join(aimed)})"
                 )
+
+    @property
+    def rankings(self) -> tuple[str, ...]:
+        """By what maps are ranked; nothing where carriers are not asked for."""
+        if isinstance(self.carriers, bool):
+            return DEFAULT_RANKINGS if self.carriers else ()
+        return self.carriers
 
     def attack(self, name: str) -> AttackSpec:
         """The attack that cells call so."""

@@ -25,7 +25,8 @@ from undertow.measuring.meter import Measured
 from undertow.models.evaluation import logits_in
 from undertow.seeds import derive
 from undertow.store import Cell
-from undertow.studies.asked.plan import Unit
+from undertow.studies.asked.plan import Unit, carries
+from undertow.studies.done.carried import carried, carried_at_end
 from undertow.studies.done.probe import Probe
 from undertow.types import Attack, Draws, Images, Labels, Norm, Trajectory
 
@@ -64,6 +65,7 @@ def fill(
     aimed: Sequence[str],
     attack: Attack | None,
     target: Target,
+    rankings: Sequence[str] = (),
 ) -> Filled:
     """Compute one shard: every group of every cell of the unit.
 
@@ -74,6 +76,7 @@ def fill(
         aimed: the models that are attacked at once; none for the benign cell.
         attack: the attack at its strength; ``None`` for the benign cell.
         target: what the attack aims at; ``None`` for its own rule.
+        rankings: by what maps are ranked on the models that are attacked; none for no carriers.
     """
     if attack is None:
         return _tabulate(unit.cells[0], probes[unit.source], batch, batch.x, _benign_facts(batch))
@@ -96,6 +99,12 @@ def fill(
             cell, probes[cell.model], batch, x, facts, rivals.get(cell.model) if control else None
         )
         rivals.setdefault(cell.model, torch.from_numpy(filled["attacks", cell]["rival"]))
+        if rankings and carries(cell):
+            filled["carriers", cell] = carried(
+                probes[cell.model], batch.x, x, batch.y,
+                torch.from_numpy(filled["attacks", cell]["predicted"]), rankings,
+                batch.draws("carriers"),
+            )  # fmt: skip
     return filled
 
 
@@ -227,6 +236,7 @@ def exemplar(
     *,
     matrices: bool,
     most: int | None = None,
+    rankings: Sequence[str] = (),
 ) -> dict[Cell, xr.Dataset]:
     """Follow one input through every iterate, and controls of the same norms beside it.
 
@@ -240,6 +250,7 @@ def exemplar(
         benign_std: standard deviation of each profile over benign inputs, (tap,) each.
         matrices: whether to keep S and T of the benign input and of the last iterate.
         most: how many iterates are recorded at most; ``None`` for all.
+        rankings: by what the maps are ranked that carry the attack; none for no carriers.
     """
     trajectory, pair = (
         craft(
@@ -269,6 +280,12 @@ def exemplar(
             end=int(np.searchsorted(steps, int(trajectory.steps[0]))),
         )  # fmt: skip
         found = found.assign({} if control else {n: ("step", _array(v)) for n, v in notes.items()})
+        if carries(cell):
+            found = found.assign(
+                carried_at_end(
+                    probe, batch.x, trajectory.end, batch.y, rankings, batch.draws("carriers")
+                )
+            )
         filled[cell] = found.assign_attrs(
             label=int(batch.y[0]), rival=int(rival[0]), target=-1 if control else target_class,
             success=bool(trajectory.success[0]) and not control, end=int(trajectory.steps[0]),

@@ -61,3 +61,4 @@ QUESTIONS.add(
     "undertow.studies.answered.questions.q5:Q5",
     "How do transferable inputs differ from others?",
 )
+QUESTIONS.add("q6", "undertow.studies.answered.questions.q6:Q6", "Do few maps carry the attack?")
