@@ -9,6 +9,7 @@ import typer
 from undertow.cli import (
     attacks,
     calibrate,
+    carriers,
     data,
     explain,
     export,
@@ -54,6 +55,7 @@ def _root(
 app.command("study")(study.study)
 app.command("explain")(explain.explain)
 app.command("trace")(trace.trace)
+app.command("carriers")(carriers.carriers)
 app.command("measure")(measure.measure)
 app.command("report")(report.report)
 app.command("export")(export.export)

@@ -96,6 +96,17 @@ def say_explained(run: Run) -> None:
         print(f"{one.input}: {prose(one.sentence)}", flush=True)
 
 
+def say_answers(run: Run) -> None:
+    """Print every claim with its verdict, then the headline."""
+    from undertow.prose import prose
+
+    for answer in run.answers.questions if run.answers else ():
+        for claim in answer.claims:
+            print(f"{answer.id}: {claim.verdict}: {prose(claim.sentence)}")
+    if run.answers and run.answers.headline:
+        print(prose(run.answers.headline))
+
+
 def finish(run: Run) -> None:
     """Write the report and print its path; name failed shards, and leave with exit code 1."""
     from undertow.report import write_report

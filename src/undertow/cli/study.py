@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from undertow.cli.options import DataDir, Device, Quiet
-from undertow.cli.show import finish
+from undertow.cli.show import finish, say_answers
 
 
 def study(
@@ -35,7 +35,6 @@ def study(
     """Run a study, or go on with it, and write its report. The last line is the report's path."""
     from undertow.errors import BadInput
     from undertow.progress import terminal
-    from undertow.prose import prose
     from undertow.studies.asked.spec import example, presets
 
     if init:
@@ -49,9 +48,5 @@ def study(
         spec, out=out, inputs=inputs, seed=seed, data_dir=data_dir, device=device,
         workers=workers, cluster=cluster, progress=terminal(quiet=quiet),
     )  # fmt: skip
-    for answer in run.answers.questions if run.answers else ():
-        for claim in answer.claims:
-            print(f"{answer.id}: {claim.verdict}: {prose(claim.sentence)}")
-    if run.answers and run.answers.headline:
-        print(prose(run.answers.headline))
+    say_answers(run)
     finish(run)

@@ -12,8 +12,8 @@ from undertow.figures.wording import attack_name, nothing
 from undertow.store import BENIGN, Cell, Run, curve_key
 
 __all__ = [
-    "by_attack", "class_names", "exemplars", "input_name", "of_input", "of_model", "of_recorded",
-    "pick", "recorded",
+    "by_attack", "class_names", "ends_of", "exemplars", "input_name", "of_input", "of_model",
+    "of_recorded", "pick", "recorded",
 ]  # fmt: skip
 
 Draw = Callable[..., FigureData | None]
@@ -191,6 +191,13 @@ def input_name(cell: Cell, index: int) -> str:
     """An input of an attack in words."""
     aimed = f" (aimed at {cell.source})" if cell.source else ""
     return f"input {index}, {attack_name(cell.attack)}{aimed} on {cell.model}"
+
+
+def ends_of(data: Any) -> tuple[int, int]:
+    """Rows of a recorded input: as it came, and where its attack ended (the same without one)."""
+    steps: list[int] = data["step"].values.tolist()
+    end = int(data.attrs.get("end", steps[-1]))
+    return 0, steps.index(end) if end in steps else len(steps) - 1
 
 
 def class_names(run: Run, data: Any) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from undertow.figures.data import Axis, FigureData, Panel, Series
-from undertow.figures.from_run import class_names, input_name, of_recorded
+from undertow.figures.from_run import class_names, ends_of, input_name, of_recorded
 from undertow.figures.palette import FAINT, INK, markers, paints
 from undertow.figures.wording import DEPTH, ZERO, attack_name, count, tap_marks
 from undertow.store import BENIGN, Cell, Run
@@ -93,9 +93,7 @@ def _draw(run: Run, cell: Cell, index: int) -> FigureData:
     data = run.exemplar(cell, index)
     drift = data["drift"].values
     there = np.isfinite(drift).all(axis=0)
-    steps = data["step"].values.tolist()
-    end = int(data.attrs.get("end", steps[-1]))
-    at = steps.index(end) if end in steps else len(steps) - 1
+    _, at = ends_of(data)
     controls = {
         str(c.control): run.exemplar(c, index)["drift"].values[at][there]
         for c in run.cells

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from undertow.figures.from_run import ends_of
 from undertow.figures.perturbation import thumbnail, unit_interval
 from undertow.store import BENIGN, Cell, Explanation, Run
 
@@ -51,12 +51,5 @@ def _pictures(run: Run, told: Explanation) -> tuple[str, ...]:
     if told.index not in run.exemplars(cell):
         return ()
     data = run.exemplar(cell, told.index)
-    rows = _ends(data)
+    rows = list(dict.fromkeys(ends_of(data)))
     return tuple(thumbnail(x, SIDE) for x in unit_interval(data["images"].values[rows]))
-
-
-def _ends(data: Any) -> list[int]:
-    steps: list[int] = data["step"].values.tolist()
-    attributes: Mapping[str, Any] = data.attrs
-    end = int(attributes.get("end", steps[-1]))
-    return [0] if len(steps) == 1 else [0, steps.index(end) if end in steps else len(steps) - 1]

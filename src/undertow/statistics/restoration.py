@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,10 @@ def area(
     return np.where(whole > 0, under.sum(axis=-1) / np.where(whole > 0, whole, 1), curve[..., 0])
 
 
-def quarter_place(count: Int64[np.ndarray, " place"]) -> int:
+def quarter_place(count: Sequence[int] | Int64[np.ndarray, " place"]) -> int:
     """The place of a curve at which a quarter of the maps is put back, rounded up."""
-    return int(np.flatnonzero(count == -(-int(count.max()) // 4))[0])
+    numbers = [int(n) for n in count]
+    return numbers.index(-(-max(numbers) // 4))
 
 
 def share(values: NDArray[Any]) -> tuple[Array, Array, Array]:

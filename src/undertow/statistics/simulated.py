@@ -155,10 +155,6 @@ def _restored(rng: np.random.Generator, noise: str, n: int, gap: float) -> Ruled
     return everywhere(hit - (rng.random((n, TAPS, 4)) < hard[..., None]).mean(axis=2), RESTORES)
 
 
-def _larger(rng: np.random.Generator, noise: str, n: int, gap: float) -> Ruled:
-    return share_beyond(0.15 * _varied(rng, noise, n, 1)[:, 0] + gap, AREA)
-
-
 def _nowhere(rng: np.random.Generator, noise: str, n: int, gap: float) -> Ruled:
     """Claimed: at no tap larger. Planted: how far below the border the areas differ."""
     spread = np.clip(0.15 * _varied(rng, noise, n, TAPS), -1, 1)
@@ -199,9 +195,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "everywhere": Rule(
         f"at every tap a share of inputs above {RESTORES:g}; planted: their difference",
         _restored, RESTORES, (0.0, RESTORES, 0.2, 0.4), ("normal",)),
-    "larger": Rule(
-        f"one paired difference of areas above {AREA:g}",
-        _larger, AREA, (0.0, AREA, 0.1, 0.2)),
     "nowhere": Rule(
         f"at no tap an area larger by {AREA:g}; planted: how far below that they are",
         _nowhere, 0.0, (0.0, 0.05, 0.1)),

@@ -27,7 +27,7 @@ from undertow.studies.asked.inputs import class_number
 from undertow.studies.asked.spec import AttackSpec, DataSpec, StudySpec
 from undertow.studies.run import study
 
-__all__ = ["Why", "explain", "run_explanation"]
+__all__ = ["Why", "explain", "followable", "run_explanation"]
 
 POPULATION: Final = 64
 """Benign inputs beside those that are explained: what they are held against."""
@@ -151,7 +151,7 @@ def run_explanation(
         mean=None if mean is None else tuple(mean),
         std=None if std is None else tuple(std),
         plugins=({"attack": attack},) if attack is not None and is_source(attack) else (),
-        attacks=() if attack is None else (_followable(attack, settings or {}, target),),
+        attacks=() if attack is None else (followable(attack, settings or {}, target),),
         data=DataSpec(
             name=one.name, inputs=one.count + one.others, select="all", first=one.first,
             beside=one.beside, size=one.size, references="beside" if readers == 0 else "train",
@@ -194,7 +194,7 @@ def _directory(spec: StudySpec, one: _Asked) -> str:
     return "".join(c if c.isalnum() or c in "_.-" else "-" for c in flat)[:80] + f"-{what}"
 
 
-def _followable(attack: str, settings: Mapping[str, Any], target: int | str | None) -> AttackSpec:
+def followable(attack: str, settings: Mapping[str, Any], target: int | str | None) -> AttackSpec:
     """An attack on one model whose steps can be followed.
 
     Raises:

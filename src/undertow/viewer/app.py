@@ -164,6 +164,7 @@ def _clientside(app: Dash) -> None:
     run("stage", Output("tr-stage", "className"), Input("tr-data", "data"))
     run("live_stage", Output("li-stage", "className"), Input("li-data", "data"))
     run("maps", Output("la-maps", "className"), *_values("la-data:data", "la-order", "la-tint"))
+    run("carried", Output("la-carry", "className"), *_values("la-carried:data", "la-answer:data"))
     written = {
         "overview": ("ov-model", "ov-attacks", "ov-success", "ov-class", "ov-part", "ov-estimator"),
         "also": ("ov-also",),

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.errors import BadInput, UndertowError
+from undertow.figures.from_run import ends_of
 from undertow.figures.perturbation import unit_interval
 from undertow.store import Cell
 from undertow.viewer.maps import Maps
 from undertow.viewer.selection import values
 from undertow.viewer.source import Source
 
-__all__ = ["Computed", "Known", "computable", "known_models", "live_maps", "load"]
+__all__ = ["Computed", "Known", "check_weights", "computable", "known_models", "live_maps", "load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ class Computed:
     """What was computed of one tap.
 
     Args:
-        maps: its maps at the first and last recorded step.
-        matrices: ``S_raw``, ``S_null``, ``T_raw``, ``T_null`` at the last step, if measured.
+        maps: its maps at the first recorded step and at the attack's end.
+        matrices: ``S_raw``, ``S_null``, ``T_raw``, ``T_null`` at that end, if measured.
     """
 
     maps: Maps
@@ -104,8 +105,9 @@ def live_maps(source: Source, cell: Cell, index: int, tap: int) -> Computed:
     from undertow.taps import choose, read
 
     model = load(cell.model)
-    _check_weights(source, cell, model)
-    images = unit_interval(values(data, "images")[[0, -1]]).astype(np.float32)
+    check_weights(source, cell, model)
+    ends = list(ends_of(data))
+    images = unit_interval(values(data, "images")[ends]).astype(np.float32)
     x, names = torch.from_numpy(images), [str(t) for t in data["tap"].values]
     taps = {t.name: t for t in choose(model, x[:1], names)}
     if names[tap] not in taps:
@@ -118,7 +120,7 @@ def live_maps(source: Source, cell: Cell, index: int, tap: int) -> Computed:
     found = Maps(
         tap=names[tap],
         depth=float(data["depth"].values[tap]),
-        steps=(steps[0], steps[-1]),
+        steps=(steps[ends[0]], steps[ends[1]]),
         maps=maps,
         source=measured["S_net"].mean(axis=1) if measured else None,
         target=measured["T_net"].mean(axis=2) if measured else None,
@@ -127,7 +129,7 @@ def live_maps(source: Source, cell: Cell, index: int, tap: int) -> Computed:
     return Computed(found, {n: v[-1] for n, v in measured.items() if not n.endswith("net")})
 
 
-def _check_weights(source: Source, cell: Cell, model: Any) -> None:
+def check_weights(source: Source, cell: Cell, model: Any) -> None:
     """The same name must be the same weights."""
     from undertow.models import fingerprint
 

@@ -23,12 +23,14 @@ from undertow.viewer.trajectory import cell_options, started, thumbnails
 __all__ = ["connect", "view"]
 
 ORDERS: Final = {
+    "carried": "Carried",
     "change": "Change",
     "source": "Source bits",
     "target": "Target bits",
     "number": "Number",
 }
 TINTS: Final = {
+    "carried": "Carried",
     "change": "Change",
     "source": "Source bits",
     "target": "Target bits",
@@ -69,7 +71,7 @@ def _fullest(source: Source, cell: Cell, fallback: int) -> int:
 
 def _filters(source: Source, cell: Cell, index: int, tap: int, query: Query) -> html.Div:
     def words(id_: str, options: Mapping[str, str], title: str) -> Any:
-        value = query.one(id_, list(options), "change")
+        value = query.one(id_, list(options), "carried")
         named = [{"label": w, "value": v} for v, w in options.items()]
         return segments(f"la-{id_}", named, value, title)
 
@@ -118,6 +120,10 @@ def view(source: Source, query: Query) -> list[Any]:
                         html.Span(id="la-live-words", className="hint", role="status"),
                     ],
                 ),
+                html.Div(id="la-carry", className="carry"),
+                dcc.Store(id="la-carried"),
+                dcc.Store(id="la-ticked"),
+                dcc.Store(id="la-answer"),
                 html.Div(id="la-maps", className="maps"),
                 dcc.Store(id="la-data", data=maps),
                 html.H2("Matrices"),
@@ -220,6 +226,49 @@ def connect(app: Dash, source: Source) -> None:
             return *_computed(source, *found), ""
         except UndertowError as error:
             return no_update, no_update, str(error)
+
+    _connect_carrying(app, source)
+
+
+def _connect_carrying(app: Dash, source: Source) -> None:
+    """What maps carry, once they are shown; then an answer for every tick."""
+    from undertow.viewer.carrying import answer, carried
+
+    @on(
+        app,
+        Output("la-carried", "data"),
+        Input("la-data", "data"),
+        State("la-input", "value"),
+        State("la-tap", "value"),
+        State("la-cell", "value"),
+    )
+    def show(data: Any, index: Any, tap: Any, slug: Any) -> Any:
+        found = _named(source, slug, index, tap)
+        if found is None or not isinstance(data, dict) or "key" not in data:
+            return None
+        cell, at, _ = found
+        told = carried(source, cell, at, str(data["tap"]))
+        return {"key": data["key"], "cell": cell.slug, "input": at, "tap": data["tap"], **told}
+
+    @on(
+        app,
+        Output("la-answer", "data"),
+        Input("la-ticked", "data"),
+        prevent_initial_call=True,
+    )
+    def put_back(ticked: Any) -> Any:
+        if not isinstance(ticked, dict):
+            return no_update
+        cell, index = source.cell(ticked.get("cell")), ticked.get("input")
+        maps = [k for k in ticked.get("maps") or () if isinstance(k, int)]
+        if cell is None or index not in source.recorded.get(cell, ()):
+            return no_update
+        back = bool(ticked.get("back", True))
+        try:
+            told = answer(source, cell, int(index), str(ticked.get("tap")), maps, back=back)
+        except UndertowError as error:
+            told = {"words": str(error)}
+        return {"key": ticked.get("key"), "back": back, "asked": ticked.get("asked"), **told}
 
 
 def _computed(source: Source, cell: Cell, index: int, tap: int) -> tuple[Any, Any]:

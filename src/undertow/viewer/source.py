@@ -139,6 +139,11 @@ class Source:
         given = self.manifest.get("classes")
         return tuple(str(c)[:60] for c in given) if isinstance(given, list) else ()
 
+    @property
+    def stamp(self) -> tuple[Any, ...]:
+        """Another whenever the run on the disk is another."""
+        return self._stamp
+
     def class_names(self, n: int, given: Sequence[Any] | None = None) -> list[str]:
         """Names of ``n`` classes, or their numbers."""
         for names in (given, self.classes):

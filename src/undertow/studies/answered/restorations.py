@@ -110,7 +110,7 @@ def restoration_tables(found: dict[str, dict[str, Restoration]]) -> tuple[Table,
 
 
 def _row(one: Restoration, k: int, names: list[str]) -> tuple[float | str | None, ...]:
-    place = quarter_place(np.array(one.count[k]))
+    place = quarter_place(one.count[k])
     first = one.restored[names[0]][k]
     told = ", ".join(f"{j} ({100 * (often or 0):.0f} %)" for j, often in one.carriers[k][:3])
     return (

@@ -1,17 +1,21 @@
-// Feature maps: benign beside adversarial, ordered and tinted by what each map carries.
+// Feature maps: benign beside adversarial, ordered and tinted by what each map carries; ticked ones are put back.
 (function () {
   "use strict";
   const u = window.undertow;
   const FIRST = 24;
-  let state = { data: null, order: "change", tint: "change", all: false };
+  let state = { data: null, order: "carried", tint: "carried", all: false };
+  let carry = null, told = null, ticks = new Set(), back = true;
+
+  const fits = () => Boolean(carry && carry.scores && state.data && carry.key === state.data.key);
 
   function carried(data, what, k) {
+    if (what === "carried") return fits() ? carry.scores[k] : null;
     if (what === "change") return data.change[k];
     if (what === "source" || what === "target") return data[what] ? data[what][1][k] : null;
     return null;
   }
 
-  const words = { change: "relative change", source: "source bits, net", target: "target bits, net" };
+  const words = { carried: "what the map carries of the rival's lead", change: "relative change", source: "source bits, net", target: "target bits, net" };
 
   function paint(canvas, pixels, at, rows, cols, scale) {
     canvas.width = cols;
@@ -35,7 +39,7 @@
     const share = value === null || !reach ? null : (value - reach[0]) / (reach[1] - reach[0] || 1);
     const node = u.el("div", { class: "tile", role: "listitem", title: `map ${k}: ${data.low[k]} to ${data.high[k]}` },
       u.el("div", { class: "pair" }, canvases),
-      u.el("div", { class: "tile-words" }, u.el("b", {}, `map ${k}`), value === null ? null : u.el("span", {}, u.number(value, 3))),
+      u.el("label", { class: "tile-words" }, box(k), u.el("b", {}, `map ${k}`), value === null ? null : u.el("span", {}, u.number(value, 3))),
       u.el("div", { class: "meter" }, u.el("span", { class: "meter-fill" })));
     if (share !== null) {
       const rgb = u.mix(tintScale, 0.15 + 0.85 * share);
@@ -44,6 +48,68 @@
       node.classList.add("tinted");
     }
     return node;
+  }
+
+  function box(k) {
+    if (!fits()) return null;
+    const node = u.el("input", { type: "checkbox", class: "tick", "data-map": k, "aria-label": `put map ${k} back`, onchange: () => tick(k, node.checked) });
+    node.checked = ticks.has(k);
+    return node;
+  }
+
+  function tick(k, on) {
+    if (on) ticks.add(k); else ticks.delete(k);
+    ask();
+  }
+
+  function choose(maps) {
+    ticks = new Set(maps);
+    for (const node of document.querySelectorAll("#la-maps .tick")) node.checked = ticks.has(Number(node.dataset.map));
+    ask();
+  }
+
+  // The server answers every tick; an answer to an older one is not shown.
+  let asked = 0, since = 0;
+  function ask() {
+    since = performance.now();
+    const maps = [...ticks].sort((a, b) => a - b);
+    window.dash_clientside.set_props("la-ticked", { data: { key: carry.key, cell: carry.cell, input: carry.input, tap: carry.tap, maps, back, asked: ++asked } });
+  }
+
+  const plain = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+
+  function said(now) {
+    if (now.words) return now.words;
+    const answers = `the model answers ${now.answer}`;
+    if (!now.count) return back ? `Attacked, nothing put back: ${answers}.` : `Benign, nothing put in: ${answers}.`;
+    const where = `${now.count} of ${plain(now.maps, "map")} ${back ? "put back" : "put into the benign run"}`;
+    const whose = back ? "the true label" : "the rival's label";
+    const comes = back ? (now.reached ? "returns" : "does not return") : now.reached ? "comes" : "does not come";
+    return `${where}: ${answers}; ${whose} ${comes}.`;
+  }
+
+  function panel() {
+    const host = document.getElementById("la-carry");
+    if (!host) return;
+    if (!carry || !state.data || carry.key !== state.data.key) { host.replaceChildren(); return; }
+    if (!carry.scores) { host.replaceChildren(u.el("p", { class: "quiet" }, carry.words || "")); return; }
+    const now = told && told.key === carry.key && told.asked === asked ? told : asked ? null : carry;
+    const button = (text, maps) => u.el("button", { type: "button", class: "button", onclick: () => choose(maps) }, text);
+    const order = carry.scores.map((v, k) => [v, k]).sort((a, b) => b[0] - a[0] || a[1] - b[1]).map(([, k]) => k);
+    const quarter = Math.ceil(order.length / 4);
+    const side = u.el("button", { type: "button", class: "button", "aria-pressed": String(!back), onclick: () => { back = !back; ask(); } }, back ? "Into the benign run instead" : "Back into the attacked run instead");
+    const bars = now && now.bars ? now.bars.map((bar) => {
+      const fill = u.el("span", { class: "meter-fill" });
+      fill.style.transform = `scaleX(${Math.max(0.005, bar.chance)})`;
+      return u.el("div", { class: `chance ${bar.is}` }, u.el("span", {}, bar.name + (bar.is === "true" ? " (true)" : bar.is === "rival" ? " (rival)" : "")), u.el("div", { class: "meter" }, fill), u.el("span", { class: "bar-value" }, `${Math.round(100 * bar.chance)} %`));
+    }) : [];
+    host.replaceChildren(
+      u.el("div", { class: "carry-tools" }, carry.smallest.length ? button(`Smallest set found (${carry.smallest.length})`, carry.smallest) : null, button(`First quarter (${quarter})`, order.slice(0, quarter)), button("None", []), side),
+      u.el("p", { role: "status", class: `carry-words${now && now.reached && now.count ? " reached" : ""}` }, now ? said(now) : "…"),
+      u.el("div", { class: "chances" }, bars),
+      u.el("p", { class: "hint" }, `Tick maps to give them their ${back ? "benign" : "attacked"} values; the network runs on from there. In order of ${carry.ranking}.`));
+    if (now && now === told) host.dataset.ms = String(Math.round(performance.now() - since));
+    host.dataset.answered = String(now ? now.asked || 0 : -1);
   }
 
   function render() {
@@ -79,8 +145,8 @@
   }
 
   function save(data) {
-    const rows = data.change.map((v, k) => [k, v, data.source ? data.source[0][k] : null, data.source ? data.source[1][k] : null, data.target ? data.target[0][k] : null, data.target ? data.target[1][k] : null, data.low[k], data.high[k]]);
-    u.save(`undertow-maps-${data.tap}.csv`, "text/csv;charset=utf-8", u.csv(["map", "relative change", "source bits benign", "source bits adversarial", "target bits benign", "target bits adversarial", "low", "high"], rows));
+    const rows = data.change.map((v, k) => [k, carried(data, "carried", k), v, data.source ? data.source[0][k] : null, data.source ? data.source[1][k] : null, data.target ? data.target[0][k] : null, data.target ? data.target[1][k] : null, data.low[k], data.high[k]]);
+    u.save(`undertow-maps-${data.tap}.csv`, "text/csv;charset=utf-8", u.csv(["map", "carried", "relative change", "source bits benign", "source bits adversarial", "target bits benign", "target bits adversarial", "low", "high"], rows));
   }
 
   function picture(host, data) {
@@ -94,10 +160,20 @@
     canvas.toBlob((blob) => u.save(`undertow-maps-${data.tap}.png`, "image/png", blob));
   }
 
+  window.dash_clientside.undertow.carried = function (found, answered) {
+    if (!carry || !found || carry.key !== found.key) { ticks = new Set(); back = true; asked = 0; told = null; }
+    const fresh = found !== carry;
+    carry = found;
+    told = answered || told;
+    if (fresh && state.data) render();
+    panel();
+    return "carry";
+  };
   u.listeners.add(() => { if (document.getElementById("la-maps")) render(); });
   window.dash_clientside.undertow.maps = function (data, order, tint) {
     state = { data, order, tint, all: state.data && data && state.data.key === data.key ? state.all : false };
     render();
+    panel();
     return "maps";
   };
 })();

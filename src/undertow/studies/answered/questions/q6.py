@@ -15,8 +15,9 @@ from undertow.errors import BadInput
 from undertow.measuring.carriers import label_of
 from undertow.statistics.effects import Interval
 from undertow.statistics.restoration import area, quarter_place, share
-from undertow.statistics.verdicts import AREA, RESTORES, Ruled, everywhere, share_beyond
+from undertow.statistics.verdicts import AREA, RESTORES, Ruled, beyond, everywhere
 from undertow.store import BENIGN, Cell, Claim, Number
+from undertow.studies.answered.contrasts import points
 from undertow.studies.answered.questions.claims import agree, number, show
 from undertow.studies.answered.results import Results
 from undertow.studies.asked.plan import carries, cells_of
@@ -78,10 +79,9 @@ def _claims(results: Results, cells: Sequence[Cell]) -> Iterable[Claim]:
     for better, worse, words in _BETTER:
         if {better, worse} <= set(ranked):
             yield _claim(
-                results, cells, rule="larger", unit="area", among=(better, worse),
+                results, cells, rule="beyond", unit="d_z", among=(better, worse),
                 claim=f"{words}, on average over the taps (ours).",
-                decide=partial(share_beyond, size=AREA),
-                differs=partial(_mean_area, better, worse),
+                decide=beyond, differs=partial(_mean_area, better, worse),
             )  # fmt: skip
     if "drift" in ranked:
         yield _claim(
@@ -126,7 +126,7 @@ def _claim(
         at = "" if told.column is None else f" at {data['tap'].values[told.column]}"
         rulings.append(told)
         found.append(number(f"{cell.attack}{at}", told, unit=unit, n=told.n))
-        levels += _levels(cell, data, among) if unit == "share" else ()
+        levels += _levels(cell, data, among) if unit == "share" else _areas_told(cell, data, among)
     words = [told.verdict for told in rulings]
     counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
     said = "; ".join(f"{x.name} {show(x)}" for x in found)
@@ -140,7 +140,7 @@ def _claim(
 
 _UNITS: Final = {
     "everywhere": "share of inputs where the difference is least",
-    "larger": "area under the restoration curve",
+    "beyond": "d_z of the area under the restoration curve",
     "nowhere": "area under the restoration curve where the difference is largest",
 }
 
@@ -151,11 +151,24 @@ def _levels(cell: Cell, data: xr.Dataset, among: tuple[str, str]) -> Iterable[Nu
         place = quarter_place(data["count"].values[k])
         for name in among:
             x = data["restored"].sel(ranking=name).values[:, k, place]
-            middle, low, high = (float(part) for part in share(x))
+            middle, low, high = (float(part[0]) for part in share(x[:, None]))
             yield number(
                 f"{cell.attack}, {label_of(name)} of {tap}", Interval(middle, low, high),
                 unit="share", n=len(x),
             )  # fmt: skip
+
+
+def _areas_told(cell: Cell, data: xr.Dataset, among: tuple[str, str]) -> Iterable[Number]:
+    """Mean areas under the curves, over taps and inputs."""
+    if data.sizes["sample"] < 2:
+        return
+    for name in among:
+        found = points(_area(name, data).mean(axis=1)[:, None])
+        yield number(
+            f"{cell.attack}, mean area, {label_of(name)}",
+            Interval(*(float(v[0] or 0) for v in (found.mean, found.low, found.high))),
+            unit="area", n=int(data.sizes["sample"]),
+        )  # fmt: skip
 
 
 def _quarter(one: str, other: str, data: xr.Dataset) -> Array:
@@ -168,9 +181,11 @@ def _quarter(one: str, other: str, data: xr.Dataset) -> Array:
 
 def _areas(one: str, other: str, data: xr.Dataset) -> Array:
     """Areas under the restoration curves, (sample, tap)."""
-    count = data["count"].values
-    a, b = (area(data["restored"].sel(ranking=name).values, count) for name in (one, other))
-    return np.asarray(a - b)
+    return np.asarray(_area(one, data) - _area(other, data))
+
+
+def _area(name: str, data: xr.Dataset) -> Array:
+    return np.asarray(area(data["restored"].sel(ranking=name).values, data["count"].values))
 
 
 def _mean_area(one: str, other: str, data: xr.Dataset) -> Array:
