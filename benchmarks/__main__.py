@@ -1,11 +1,11 @@
-"""Every benchmark in turn: ``python -m benchmarks [attacks information study viewer]``."""
+"""Every benchmark in turn: ``python -m benchmarks [attacks carriers information study viewer]``."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-ALL = ("information", "attacks", "study", "viewer")
+ALL = ("information", "attacks", "carriers", "study", "viewer")
 
 
 def main(names: list[str]) -> int:

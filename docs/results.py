@@ -2,30 +2,33 @@
 
 Usage: python docs/results.py RUN
 
-Copies what the page needs into ``docs/results/`` (answers and machine as JSON, figures as PNG);
-``docs/build.py`` makes ``docs/results.md`` of it, so every number there is one that a run printed.
+Copies what the page needs into ``docs/results/NAME/`` (answers and machine as JSON, figures as
+PNG), NAME being that of the study; ``docs/build.py`` makes ``docs/results.md`` of all of them, so
+every number there is one that a run printed.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undertow.prose import prose
+from undertow.measuring.carriers import label_of
+from undertow.prose import attack_name, prose
 
 if TYPE_CHECKING:
     from undertow.store import Run
 
 HERE = Path(__file__).resolve().parent / "results"
-ANSWERS = HERE / "answers.json"
+ORDER = ("paper", "carriers")
+"""Studies that the page tells of, in this order."""
 FIGURES = {
     "drift": 5, "leaning": 1, "turning": 1, "trajectory": 1, "aggregate": 3, "change": 1,
-    "solid_dashed": 2, "takeover": 1, "transfer": 2,
+    "solid_dashed": 2, "takeover": 1, "transfer": 2, "restoration": 5, "carrying": 2,
 }  # fmt: skip
 """Which figures the page shows, and how many of each at most."""
 
@@ -52,16 +55,17 @@ def keep(run_path: Path) -> None:
     run = open_run(run_path)
     if run.answers is None or run.missing:
         sys.exit(f"'{run_path}' is not finished")
-    HERE.mkdir(exist_ok=True)
-    for old in HERE.glob("*.png"):
+    here = HERE / str(run.spec["name"])
+    here.mkdir(parents=True, exist_ok=True)
+    for old in here.glob("*.png"):
         old.unlink()
     pictures = []
     for name, most in FIGURES.items():
         figure = KNOWN[name]
-        for number, choice in enumerate(figure.choices(run)[:most]):
+        for number, choice in enumerate(_choices(name, figure.choices(run), run)[:most]):
             data = figure.from_run(run, **choice)
             file = f"{name}-{number}.png"
-            (HERE / file).write_bytes(_small(render(data, "png")))
+            (here / file).write_bytes(_small(render(data, "png")))
             pictures.append({"file": file, "title": data.title, "caption": data.caption})
     manifest = run.manifest
     kept = {
@@ -73,10 +77,40 @@ def keep(run_path: Path) -> None:
         "answers": run.answers.model_dump(
             mode="json", include={"headline", "questions", "transfers", "tables", "caveats"}
         ),
+        "restorations": _first(run),
         "pictures": pictures,
     }
-    ANSWERS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"kept {ANSWERS}")
+    file = here / "answers.json"
+    file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"kept {file}")
+
+
+def _first(run: Run) -> dict[str, dict[str, Any]]:
+    """Restoration curves of each attack on each model, of the first ranking alone."""
+    assert run.answers is not None
+    return {
+        model: {
+            attack: {
+                "ranking": label_of(next(iter(one.restored))),
+                "n": one.n,
+                "tap": one.tap,
+                "count": one.count,
+                **{
+                    key: [points.model_dump() for points in next(iter(curves.values()))]
+                    for key, curves in (("restored", one.restored), ("implanted", one.implanted))
+                },
+                "area": next(iter(one.area.values())).model_dump(),
+            }
+            for attack, one in attacks.items()
+        }
+        for model, attacks in run.answers.restorations.items()
+    }
+
+
+def _choices(name: str, choices: Sequence[Mapping[str, Any]], run: Run) -> list[Any]:
+    """What there is to draw; of restoration curves those of the followed attack, of each model."""
+    followed = run.spec.get("exemplar_attack")
+    return [c for c in choices if name != "restoration" or c["attack"] == followed]
 
 
 def _small(png: bytes) -> bytes:
@@ -95,8 +129,9 @@ def _small(png: bytes) -> bytes:
 
 def page() -> str:
     """The page of results, from what :func:`keep` kept."""
-    kept = json.loads(ANSWERS.read_text(encoding="utf-8"))
-    return "\n".join(_lines(kept))
+    there = [name for name in ORDER if (HERE / name / "answers.json").is_file()]
+    kept = [json.loads((HERE / n / "answers.json").read_text(encoding="utf-8")) for n in there]
+    return "\n".join(line for one in kept for line in (*_lines(one), ""))
 
 
 def _lines(kept: dict[str, Any]) -> Iterator[str]:
@@ -108,8 +143,8 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{spec['data']['inputs']:,} test images of {spec['data']['name']} a cell, classified "
         f"correctly by {', '.join(spec['models'])}; {spec['estimator']}, checked by "
-        f"{spec['cross_check']}; {spec['null']} null with {spec['references']} references; seed "
-        f"{spec['seed']}. {starts}, on {machine['processor']}. "
+        f"{spec['cross_check'] or 'no other'}; {spec['null']} null with {spec['references']} "
+        f"references; seed {spec['seed']}. {starts}, on {machine['processor']}. "
         "This page is made from the run by `python docs/results.py RUN`."
     )
     if answers.get("headline"):
@@ -120,10 +155,12 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
             yield from _claim(claim)
     yield from ("", "## Figures", "")
     for picture in kept["pictures"]:
-        yield f"![{picture['title']}](results/{picture['file']})"
+        yield f"![{picture['title']}](results/{spec['name']}/{picture['file']})"
         yield from ("", f"*{picture['title']}.* {picture['caption']}", "")
     for table in answers["tables"]:
         yield from _table(table)
+    for model, attacks in kept.get("restorations", {}).items():
+        yield from _curves(model, attacks)
     yield from ("## Caveats", "")
     yield from (f"- {text}" for text in answers["caveats"])
 
@@ -160,6 +197,41 @@ def _table(table: dict[str, Any]) -> Iterator[str]:
     for row in table["rows"]:
         yield f"| {' | '.join(_cell(v) for v in row)} |"
     yield from ("", table["caption"], "")
+
+
+def _curves(model: str, attacks: dict[str, Any]) -> Iterator[str]:
+    """Restoration and implanting curves of a model, as their rankings' first one draws them."""
+    counts = sorted({n for one in attacks.values() for row in one["count"] for n in row})
+    for word, key in (("Restoration", "restored"), ("Implanting", "implanted")):
+        numbers = " | ".join(f"{n} map{'s' * (n > 1)}" for n in counts)
+        yield from (f"## {word} curves of {model}", "", f"| attack | tap | n | {numbers} | area |")
+        yield f"|{'---|' * (len(counts) + 4)}"
+        for attack, one in attacks.items():
+            for k, tap in enumerate(one["tap"]):
+                points = zip(*one[key][k].values(), strict=True)
+                at = dict(zip(one["count"][k], points, strict=True))
+                cells = [_share(at[n]) if n in at else "" for n in counts]
+                cells.append(_share([v[k] for v in one["area"].values()]) * (key == "restored"))
+                name = _cell(prose(attack_name(attack)))
+                yield f"| {name} | {tap} | {one['n']} | {' | '.join(cells)} |"
+        yield ""
+        ranking = next(iter(attacks.values()))["ranking"]
+        yield f"{_IN_WORDS[key]} {ranking} names first; other rankings and controls are in the run."
+        yield ""
+
+
+_IN_WORDS = {
+    "restored": "Share of inputs in percent, with its 95 % interval, whose true label returns when "
+    "so many maps are put back, and the area under that curve over doublings; those that",
+    "implanted": "The same for the rival's label, the maps being put into the benign run; those "
+    "that",
+}
+
+
+def _share(point: Sequence[float | None]) -> str:
+    """``42 [33, 52]`` percent."""
+    mean, low, high = (100 * (v or 0) for v in point)
+    return f"{mean:.0f} [{low:.0f}, {high:.0f}]"
 
 
 def _cell(value: object) -> str:

@@ -17,7 +17,7 @@ import undertow as ut
 from undertow.errors import BadInput, UnknownName
 from undertow.measuring.carriers import CONTROLS, DEFAULT_RANKINGS, RANKINGS
 from undertow.measuring.carriers.compared import Compared, lead
-from undertow.measuring.carriers.integrated import NODES
+from undertow.measuring.carriers.integrated import MIDPOINT, RADAU
 from undertow.measuring.carriers.putting import Sides, counts_of, first, matched, quarter
 from undertow.measuring.carriers.smallest import smallest
 from undertow.taps import choose
@@ -70,20 +70,23 @@ def test_behind_a_linear_rest_scores_are_what_each_map_did_to_the_lead() -> None
         torch.testing.assert_close(scores.sum(1), grown, rtol=1e-4, atol=1e-5)
 
 
-def test_the_rule_of_integration_is_exact_for_polynomials_of_degree_two() -> None:
-    for degree in range(3):
-        found = sum(weight * place**degree for place, weight in NODES)
-        assert found == pytest.approx(1 / (degree + 1))
+@pytest.mark.parametrize(("nodes", "degree"), [(MIDPOINT, 1), (RADAU, 2)])
+def test_rules_of_integration_are_exact_for_their_degree(
+    nodes: tuple[tuple[float, float], ...], degree: int
+) -> None:
+    for power in range(degree + 1):
+        found = sum(weight * place**power for place, weight in nodes)
+        assert found == pytest.approx(1 / (power + 1))
 
 
 def test_slopes_on_the_way_are_those_of_a_pass_by_hand() -> None:
     model, x = few_carry()
     pair = compared_by(model, x, "0")
-    middle = x + (pair.adversarial - x) / 3
+    middle = (x + pair.adversarial) / 2
     maps = model[0](middle).detach().requires_grad_()
     logits = model[4](maps.relu().mean((2, 3)))
     (slope,) = torch.autograd.grad(lead(logits, pair.label, pair.rival).sum(), maps)
-    torch.testing.assert_close(pair.slopes(1 / 3)["0"], slope, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(pair.slopes(0.5)["0"], slope, rtol=1e-4, atol=1e-6)
 
 
 def test_drift_ranks_by_the_information_that_is_measured() -> None:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int64
@@ -66,9 +67,12 @@ def outputs(
     """
     evaluating(model, x)
     model = unwrapped(model)
-    noted = _Noted({tap.name for tap in taps}, sloped=value is not None)
-    with _hooked(model, taps, noted.note), torch.set_grad_enabled(value is not None):
+    noted = _Noted({tap.name for tap in taps}, value is not None, model in _overwriting)
+    with _hooked(model, taps, noted.note), torch.no_grad():
         logits = logits_of(model(at_home(model, x)), len(x))
+        if noted.overwritten():
+            _overwriting[model] = True
+            return outputs(model, x, taps, value)
         axes = {tap.name: _axis(tap, noted.caught.get(tap.name), x) for tap in taps}
         slopes = _slopes(value, logits, noted.caught) if value is not None else {}
     return TapOutputs(
@@ -79,14 +83,20 @@ def outputs(
     )
 
 
+_overwriting: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+"""Models of which a module was once seen to overwrite what a tap put out: taps are copied."""
+
+
 @dataclass(slots=True, eq=False)
 class _Noted:
-    """Copies of what the taps put out; with ``sloped`` they are what the model goes on from."""
+    """What the taps put out; with ``sloped`` what comes after the first of them has a graph."""
 
     wanted: set[str]
     sloped: bool
+    copied: bool
     calls: dict[str, int] = field(default_factory=dict)
     caught: dict[str, Tensor] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
 
     def note(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:
         self.calls[name] = self.calls.get(name, 0) + 1
@@ -94,13 +104,19 @@ class _Noted:
         tensor = main_tensor(output) if called in self.wanted else None
         if tensor is None:
             return None
-        own = tensor.clone()
-        self.caught[called] = own
-        if not self.sloped:
-            return None
-        if not own.requires_grad:
-            own.requires_grad_()
-        return swapped(output, tensor, own.clone())
+        if self.sloped:
+            torch.set_grad_enabled(True)  # from here on; the pass around us restores it
+        own = tensor.clone() if self.copied else tensor
+        leaf = self.sloped and not own.requires_grad
+        if leaf:
+            own = own.detach().requires_grad_()
+        self.caught[called], self.versions[called] = own, own._version
+        # The model goes on from a copy where it may overwrite what was noted.
+        return swapped(output, tensor, own.clone()) if leaf or self.copied else None
+
+    def overwritten(self) -> bool:
+        """Whether what was noted is no longer what the tap put out."""
+        return any(t._version != self.versions[name] for name, t in self.caught.items())
 
 
 def _slopes(value: Value, logits: Tensor, caught: dict[str, Tensor]) -> dict[str, Tensor]:

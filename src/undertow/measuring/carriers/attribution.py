@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from undertow.measuring.carriers.compared import Compared, Scores
+from undertow.measuring.carriers.integrated import along
 from undertow.types import Tap
 
 __all__ = ["attribution"]
@@ -14,5 +15,4 @@ def attribution(pair: Compared, tap: Tap) -> Scores:
     By one backward pass for all taps; gradient × change, as Shrikumar et al. (2017, 1605.01713)
     compare an input with a reference.
     """
-    product = pair.change(tap) * pair.slopes(1.0)[tap.name].float()
-    return product.flatten(2).sum(2) if product.ndim > 2 else product
+    return along(pair, tap, ((1.0, 1.0),))

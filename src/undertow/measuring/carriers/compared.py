@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -60,7 +61,7 @@ class Compared:
         self.model, self.taps = model, tuple(taps)
         self.benign, self.adversarial = benign, adversarial
         self.label, self.rival = label, rival
-        self._slopes: dict[float, dict[str, Tensor]] = {}
+        self._sloped: dict[float, TapOutputs] = {}
 
     def _lead(self, logits: Logits) -> Tensor:
         return lead(logits, self.label, self.rival)
@@ -72,8 +73,8 @@ class Compared:
 
     @cached_property
     def at_adversarial(self) -> TapOutputs:
-        """What it puts out for the adversarial ones, with the slopes of the rival's lead."""
-        return outputs(self.model, self.adversarial, self.taps, self._lead)
+        """What it puts out for the adversarial ones."""
+        return self._sloped.get(1.0) or outputs(self.model, self.adversarial, self.taps)
 
     def change(self, tap: Tap) -> Float[Tensor, "sample map ..."]:
         """How the attack changed the maps of a tap."""
@@ -86,12 +87,13 @@ class Compared:
         Args:
             place: on the straight line between the inputs, 0 benign and 1 adversarial.
         """
-        if place == 1:
-            return self.at_adversarial.slopes
-        if place not in self._slopes:
+        if place not in self._sloped:
             x = self.benign + place * (self.adversarial - self.benign)
-            self._slopes[place] = outputs(self.model, x, self.taps, self._lead).slopes
-        return self._slopes[place]
+            found = outputs(
+                self.model, self.adversarial if place == 1 else x, self.taps, self._lead
+            )
+            self._sloped[place] = found if place == 1 else replace(found, maps={})
+        return self._sloped[place].slopes
 
     @cached_property
     def evidence(self) -> Forwarded:
