@@ -18,5 +18,5 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     blocks = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", text, flags=re.DOTALL)
     for name, code in blocks:
         (folder / name).write_text(code, encoding="utf-8")
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     return folder

@@ -17,7 +17,8 @@ from undertow.attacks import ATTACKS, make
 from undertow.data import load_data
 from undertow.figures import FIGURES
 from undertow.information import ESTIMATORS
-from undertow.testing import attacks, datasets, estimators, figures
+from undertow.measuring.carriers import RANKINGS
+from undertow.testing import attacks, datasets, estimators, figures, rankings
 from undertow.testing.runs import synthetic_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,7 @@ LINES = {
     "attack": "attacks/__init__.py",
     "estimator": "information/__init__.py",
     "null": "information/__init__.py",
+    "ranking": "measuring/carriers/__init__.py",
     "question": "studies/answered/questions/__init__.py",
     "figure": "figures/registry.py",
     "data": "data/registry.py",
@@ -46,6 +48,12 @@ def test_the_attack(recipes: Path, check: Any) -> None:
 @pytest.mark.parametrize("check", estimators.CHECKS)
 def test_the_estimator(recipes: Path, check: str) -> None:
     estimators.CHECKS[check](ESTIMATORS[f"{recipes}/mine_estimator.py:Spearman"]())
+
+
+@pytest.mark.parametrize("check", rankings.CHECKS)
+def test_the_ranking(recipes: Path, check: str) -> None:
+    rankings.CHECKS[check](RANKINGS[f"{recipes}/mine_ranking.py:towards"])
+    assert RANKINGS.entry("towards").label == "growth"
 
 
 def test_the_null(recipes: Path) -> None:
@@ -82,6 +90,7 @@ from undertow.attacks import ATTACKS, Fade
 from undertow.data import load_data
 from undertow.figures import FIGURES
 from undertow.information import ESTIMATORS, NULLS
+from undertow.measuring.carriers import RANKINGS
 from undertow.models import MODELS
 from undertow.studies.answered.questions import QUESTIONS
 from undertow.testing import attacks, estimators
@@ -95,7 +104,7 @@ for check in estimators.CHECKS.values():
     check(ESTIMATORS["spearman"]())
 assert "Fade" in dir(ut.attacks)
 print(NULLS["mirror"].__name__, QUESTIONS["quiet"].words, FIGURES["plain"].name,
-      len(load_data("stripes")), MODELS["halves"].data)
+      len(load_data("stripes")), MODELS["halves"].data, RANKINGS["towards"].__name__)
 """
 
 
@@ -107,7 +116,7 @@ def test_in_a_scratch_copy_of_the_package(recipes: Path, tmp_path: Path) -> None
     lines = re.findall(r"`((?:[A-Z]+)\.add\([^`]*)`", text.partition("## Recipes")[2])
     places = re.findall(r"To ship: (?:into )?`src/undertow/([\w/.]+)`", text)
     assert len(lines) == len(LINES)
-    files = ["attack", "estimator", "null", "question", "figure", "data"]
+    files = ["attack", "estimator", "null", "ranking", "question", "figure", "data"]
     assert len(places) == len(files)
     for kind, place in zip(files, places, strict=True):
         code = (recipes / f"mine_{kind}.py").read_text(encoding="utf-8")

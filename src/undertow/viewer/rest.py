@@ -21,7 +21,9 @@ from undertow.viewer.source import Source
 
 __all__ = ["also", "cells_table", "clean", "message", "more_figures", "payload", "shorter"]
 
-_ALSO: Final = ("solid_dashed", "transfer", "drift", "change", "plane", "takeover")
+_ALSO: Final = (
+    "solid_dashed", "transfer", "drift", "restoration", "change", "plane", "takeover",
+)  # fmt: skip
 """Models that were crossed come first, where a run crossed any: that is what it was made for."""
 
 
@@ -40,6 +42,7 @@ def _also_options(source: Source) -> list[dict[str, Any]]:
     words = {
         "change": "Attack or control",
         "drift": "Drift",
+        "restoration": "Carriers",
         "plane": "Information plane",
         "takeover": "Takeover",
         "transfer": "Transfer",

@@ -127,8 +127,9 @@ def carry(
 
 def _steady(pair: Compared) -> None:
     """Refuse a model that gives an input another answer alone than among others."""
-    alone = outputs(pair.model, pair.adversarial[:1], pair.taps).logits
-    if not close(alone, pair.at_adversarial.logits[:1]):
+    both = torch.cat([pair.adversarial[:1], pair.benign[:1]])
+    alone, beside = (outputs(pair.model, x, ()).logits[:1] for x in (both[:1], both))
+    if not (close(alone, beside) and close(alone, pair.at_adversarial.logits[:1])):
         raise BadInput(
             "the model's answer to an input depends on the others in its batch, or differs from "
             "call to call; what maps carry cannot be told of it"

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from undertow.store import Number
-from undertow.studies.answered.seen import Fewest
+from undertow.studies.answered.seen import Fewest, Seen
 
 __all__ = ["carrying_numbers", "carrying_told"]
 
 
-def carrying_told(fewest: Sequence[Fewest], label: str) -> list[str]:
-    """Where the fewest maps suffice, beside the same search in a random order; and at the end.
-
-    Args:
-        fewest: of each tap.
-        label: the true class.
-    """
+def carrying_told(seen: Seen) -> list[str]:
+    """Where the fewest maps suffice, beside the same search in a random order; and at the end."""
+    fewest, label = seen.fewest, seen.classes[seen.label]
     if not fewest:
-        return []
+        return [f"Which maps carried it: {seen.no_carriers}."] if seen.no_carriers else []
     least = min(fewest, key=lambda tap: tap.found / tap.maps)
     told = f"Putting {_of(least.found, least.maps)} of {least.tap} back returns {label}"
     if least.random <= least.found:

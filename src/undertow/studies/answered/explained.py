@@ -76,7 +76,7 @@ def _explained(seen: Seen) -> Explanation:
         _says_attacked(seen, answer) if kind in ("fooled", "held") else _says(seen, kind, first),
         _where(seen),
         *_beyond(seen, kind),
-        *(carrying_told(seen.fewest, seen.classes[seen.label]) if kind == "fooled" else ()),
+        *(carrying_told(seen) if kind == "fooled" else ()),
         *_rare(seen, kind),
         *_cross(seen),
     ]

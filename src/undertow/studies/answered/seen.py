@@ -51,6 +51,7 @@ class Seen:
         population: drift of other benign inputs towards their own rivals, (other, tap).
         wrong: whether the model gets them wrong, (other,).
         fewest: of each tap, the fewest maps that were found to return the label.
+        no_carriers: why that cannot be told, where it was asked for.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Seen:
     population: Array
     wrong: NDArray[np.bool_]
     fewest: tuple[Fewest, ...] = ()
+    no_carriers: str = ""
 
     @property
     def main(self) -> Array:
@@ -151,6 +153,7 @@ def _seen(results: Results, cell: Cell, index: int, controls: list[Cell]) -> See
         population=population,
         wrong=wrong,
         fewest=_fewest(data),
+        no_carriers=str(data.attrs.get("no_carriers", "")),
     )
 
 

@@ -140,8 +140,8 @@ class StudySpec(_Strict):
 
     Args:
         name: its name, shown in reports.
-        plugins: files and modules that register attacks, estimators, nulls or questions of your
-            own; wherever such a name stands, ``path/to/mine.py:Class`` may stand as well.
+        plugins: files and modules that register attacks, estimators, nulls, rankings, questions
+            of your own; wherever such a name stands, ``path/to/mine.py:Class`` may stand as well.
         models: model names, as ``load_model`` takes them.
         mean: subtracted from the inputs of models that do not normalise them, one a channel.
         std: divides them.

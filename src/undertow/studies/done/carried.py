@@ -81,6 +81,9 @@ def carried_at_end(
     """Variables of an exemplar: what the maps carry of one attacked input, at its end.
 
     Nothing where there is nothing to restore.
+
+    Raises:
+        BadInput: where what maps carry cannot be told of a model.
     """
     with torch.no_grad():
         predicted = logits_in(probe.model(end)).argmax(1)

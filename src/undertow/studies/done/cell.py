@@ -19,6 +19,7 @@ from undertow.attacks import make
 from undertow.attacks.driver.craft import Record, Target, craft
 from undertow.attacks.parts.balls import distance
 from undertow.axes import PROFILES
+from undertow.errors import BadInput
 from undertow.information.profiles import differences, drift
 from undertow.information.readers import rival_of, takeover, takeover_depth
 from undertow.measuring.meter import Measured
@@ -281,17 +282,24 @@ def exemplar(
         )  # fmt: skip
         found = found.assign({} if control else {n: ("step", _array(v)) for n, v in notes.items()})
         if carries(cell):
-            found = found.assign(
-                carried_at_end(
-                    probe, batch.x, trajectory.end, batch.y, rankings, batch.draws("carriers")
-                )
-            )
+            found = _with_carriers(found, probe, batch, trajectory.end, rankings)
         filled[cell] = found.assign_attrs(
             label=int(batch.y[0]), rival=int(rival[0]), target=-1 if control else target_class,
             success=bool(trajectory.success[0]) and not control, end=int(trajectory.steps[0]),
             outcome=-1 if control else int(trajectory.outcome[0]),
         )  # fmt: skip
     return filled
+
+
+def _with_carriers(
+    found: xr.Dataset, probe: Probe, batch: Batch, end: Images, rankings: Sequence[str]
+) -> xr.Dataset:
+    """An exemplar with what its maps carry; or with the reason why that cannot be told."""
+    try:
+        told = carried_at_end(probe, batch.x, end, batch.y, rankings, batch.draws("carriers"))
+    except BadInput as problem:
+        return found.assign_attrs(no_carriers=str(problem))
+    return found.assign(told)
 
 
 def portrait(

@@ -120,28 +120,43 @@ def _claim(
     rulings: list[Ruled] = []
     found: list[Number] = []
     levels: list[Number] = []
+    said: list[str] = []
     for cell in cells:
         data = results.carried(cell)
         told = decide(differs(data))
         at = "" if told.column is None else f" at {data['tap'].values[told.column]}"
         rulings.append(told)
         found.append(number(f"{cell.attack}{at}", told, unit=unit, n=told.n))
-        levels += _levels(cell, data, among) if unit == "share" else _areas_told(cell, data, among)
+        own = list(
+            _levels(cell, data, among) if unit == "share" else _areas_told(cell, data, among)
+        )
+        spans = f" {_span(own[::2])} against {_span(own[1::2])}," if own else ""
+        said.append(f"{cell.attack}{spans} {_LEAST[rule]}{at} {show(found[-1])}")
+        levels += own
     words = [told.verdict for told in rulings]
     counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
-    said = "; ".join(f"{x.name} {show(x)}" for x in found)
     return Claim(
         claim=claim, rule=rule, verdict=agree(words), numbers=(*found, *levels),
         reason=counts if len(words) > 1 else rulings[0].reason,
-        sentence=f"On {cells[0].model}, {label_of(among[0])} less {label_of(among[1])}, in "
-        f"{_UNITS[rule]}: {said}.",
+        sentence=f"On {cells[0].model}, {label_of(among[0])} against {label_of(among[1])}, "
+        f"{_UNITS[rule]}: {'; '.join(said)}.",
     )  # fmt: skip
 
 
+def _span(numbers: Sequence[Number]) -> str:
+    """``5 to 82 %``, or ``38 %`` of a single number."""
+    values = [100 * (x.value or 0) for x in numbers]
+    low, high = min(values), max(values)
+    return f"{low:.0f} %" if round(low) == round(high) else f"{low:.0f} to {high:.0f} %"
+
+
+_LEAST: Final = {
+    "everywhere": "least apart", "beyond": "apart by d_z", "nowhere": "the first ahead most",
+}  # fmt: skip
 _UNITS: Final = {
-    "everywhere": "share of inputs where the difference is least",
-    "beyond": "d_z of the area under the restoration curve",
-    "nowhere": "area under the restoration curve where the difference is largest",
+    "everywhere": "share of inputs whose label returns, from the lowest tap to the highest",
+    "beyond": "area under the restoration curve, mean over the taps",
+    "nowhere": "area under the restoration curve, mean over the taps; then tap by tap",
 }
 
 
