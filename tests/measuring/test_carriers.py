@@ -16,10 +16,12 @@ from torch import Tensor, nn
 import undertow as ut
 from undertow.errors import BadInput, UnknownName
 from undertow.measuring.carriers import CONTROLS, DEFAULT_RANKINGS, RANKINGS
+from undertow.measuring.carriers.carry import carry
 from undertow.measuring.carriers.compared import Compared, lead
 from undertow.measuring.carriers.integrated import MIDPOINT, RADAU
 from undertow.measuring.carriers.putting import Sides, counts_of, first, matched, quarter
 from undertow.measuring.carriers.smallest import smallest
+from undertow.measuring.meter import by_row
 from undertow.taps import choose
 from undertow.testing.rankings import CARRY, CHECKS, compared_by, few_carry
 
@@ -279,8 +281,15 @@ def test_a_model_whose_answer_depends_on_the_batch_is_refused() -> None:
     with torch.no_grad():
         model.head.weight.mul_(50)
         y = model(x).argmax(1)
+    for rows in (slice(None), slice(1)):  # a single input has others as soon as maps are put back
+        with pytest.raises(
+            BadInput, match=r"depends on the others in its batch|nothing to restore"
+        ):
+            ut.carriers(model, (x[rows], worse[rows]), y[rows])
+    label, rival = torch.tensor([0]), torch.tensor([1])
+    taps = choose(model, x)
     with pytest.raises(BadInput, match="depends on the others in its batch"):
-        ut.carriers(model, (x, worse), y)
+        carry(model, taps, x[:1], worse[:1], label, rival, rankings=["change"], draws=by_row(0, 1))
 
 
 @pytest.mark.parametrize(

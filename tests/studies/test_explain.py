@@ -15,7 +15,7 @@ from torch import nn
 import undertow as ut
 from undertow.errors import BadInput, UnknownName
 from undertow.studies.answered.explained import _explained, place_in_depth
-from undertow.studies.answered.seen import Seen
+from undertow.studies.answered.seen import Fewest, Seen
 from undertow.studies.explain import Why
 
 CLASSES = ["frog", "cat", "dog"]
@@ -94,6 +94,23 @@ def test_a_lead_that_is_usual_tells_nothing() -> None:
     assert "no layer further than in one of ten" in told.sentence
     far = _explained(_seen([[0.05, 0.06, 0.5, 0.6]], [1], population=usual))
     assert "From layer2, two thirds of the way through, the network reads cat" in far.sentence
+
+
+def test_the_fewest_maps_stand_beside_a_random_order() -> None:
+    few = (Fewest("layer0", 8, 20, 32), Fewest("layer2", 3, 9, 64), Fewest("layer3", 10, 30, 64))
+    told = _explained(_seen(TURNED, [0, 0, 1], controls=QUIET, fewest=few))
+    assert (
+        "Putting 3 of the 64 maps of layer2 back returns frog (in a random order the same search "
+        "needs 9); at layer3 it takes 10 of 64." in told.sentence
+    )
+    numbers = {n.name: n.value for n in told.numbers}
+    assert numbers["fewest maps of layer0 that return the label"] == 8
+    alike = _explained(_seen(TURNED, [0, 0, 1], fewest=(Fewest("layer3", 1, 1, 64),)))
+    assert "returns frog, and in a random order no more are needed." in alike.sentence
+    held = _explained(_seen(TURNED, [0, 0, 0], fewest=few))
+    assert "Putting" not in held.sentence
+    lacking = _explained(_seen(TURNED, [0, 0, 1], no_carriers="the model is not steady"))
+    assert "Which maps carried it: the model is not steady." in lacking.sentence
 
 
 def test_estimators_that_disagree_are_told() -> None:
@@ -177,9 +194,9 @@ def test_what_is_told_is_what_is_stored(tmp_path: Path) -> None:
 
 
 class _Net(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
         super().__init__()
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         self.conv = nn.Conv2d(1, 4, 3, padding=1)
         self.head = nn.Linear(4, 3)
 
@@ -194,6 +211,27 @@ def test_a_network_of_ones_own_without_labels_or_data() -> None:
     assert why[0].kind == "unlabelled"
     assert "cannot be told" in why.sentence
     assert np.isfinite([n.value for n in why[0].numbers if n.name.startswith("drift")]).all()
+
+
+class _OfBatch(_Net):
+    """Its answer depends on what else is in the batch."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=3)  # one that the attack below fools
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = self.conv(x).relu()
+        out: torch.Tensor = 60 * self.head((maps - maps.mean(0, keepdim=True) / 2).mean((2, 3)))
+        return out
+
+
+def test_where_maps_cannot_be_put_back_the_rest_is_told_all_the_same() -> None:
+    image = torch.rand(1, 12, 12, generator=torch.manual_seed(1))
+    with pytest.warns(UserWarning, match="no normalisation"):
+        why = ut.explain(_OfBatch(), image, attack="igsm", settings={"epsilon": 0.9, "stop": False})
+    assert why[0].kind == "fooled"
+    assert "depends on the others in its batch" in why.sentence
 
 
 def test_a_folder_is_sorted_by_what_deserves_a_look(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def carrying_told(seen: Seen) -> list[str]:
     least = min(fewest, key=lambda tap: tap.found / tap.maps)
     told = f"Putting {_of(least.found, least.maps)} of {least.tap} back returns {label}"
     if least.random <= least.found:
-        told += ", and so few do in any order"
+        told += ", and in a random order no more are needed"
     else:
         told += f" (in a random order the same search needs {least.random})"
     last = fewest[-1]
