@@ -167,6 +167,7 @@ def test_table(net, images) -> None:
         "shape": "6 × 16 × 16",
         "depth": pytest.approx(rows[0]["macs"] / (rows[-1]["macs"] + 12 * 5)),
         "macs": 16 * 16 * 27 * 6,
+        "why": "ReLU behind features.0",
     }
     assert rows[-1]["shape"] == "12"
 
@@ -196,3 +197,132 @@ def test_compiled_models_are_read_by_the_model_inside(net, images) -> None:
     chosen = taps.choose(compiled, images)
     got, want = (taps.read(m, images, chosen, gradients=True) for m in (compiled, model))
     assert torch.equal(got.gradients, want.gradients)
+
+
+# Where a person would put them ---------------------------------------------------------------
+
+
+class SamePadded(nn.Conv2d):
+    """A convolution with a padding child, as in EfficientNet's ports: not a leaf module."""
+
+    def __init__(self, i: int, o: int, stride: int = 1) -> None:
+        super().__init__(i, o, 3, stride, bias=False)
+        self.pad = nn.ZeroPad2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(self.pad(x), self.weight, None, self.stride)
+
+
+class Bottleneck(nn.Module):
+    """Three convolutions; something flows past them where the widths are equal."""
+
+    def __init__(self, i: int, o: int) -> None:
+        super().__init__()
+        self.one, self.n1 = SamePadded(i, 2 * i), nn.BatchNorm2d(2 * i)
+        self.two, self.n2 = SamePadded(2 * i, o), nn.BatchNorm2d(o)
+        self.act, self.skip = nn.ReLU6(), i == o
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.n2(self.two(self.act(self.n1(self.one(x)))))
+        return y + x if self.skip else y
+
+
+class Efficient(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm, self.act = SamePadded(3, 4, 2), nn.BatchNorm2d(4), nn.ReLU6()
+        self.blocks = nn.ModuleList([Bottleneck(4, 4), Bottleneck(4, 6), Bottleneck(6, 6)])
+        self.last, self.norm2 = SamePadded(6, 9), nn.BatchNorm2d(9)
+        self.fc = nn.Linear(9, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.act(self.norm(self.stem(x)))
+        for block in self.blocks:
+            y = block(y)
+        return self.fc(self.act(self.norm2(self.last(y))).mean((2, 3)))
+
+
+def test_convolutions_that_are_no_leaves_do_not_end_a_block(images) -> None:
+    """Stem and last convolution are tapped behind their activation, each block once."""
+    chosen = taps.choose(Efficient().eval(), images)
+    assert [t.name for t in chosen] == ["act", "blocks.0", "blocks.1", "blocks.2", "act#2"]
+
+
+@pytest.mark.parametrize("wrap", ["weight_norm", "spectral_norm"])
+def test_reparametrised_weights_move_no_tap(net, images, wrap) -> None:
+    model = net("plain")
+    wanted = [tap.name for tap in taps.choose(model, images)]
+    for module in list(model.modules()):
+        if isinstance(module, nn.Conv2d):
+            getattr(nn.utils.parametrizations, wrap)(module)
+    assert [tap.name for tap in taps.choose(model.eval(), images)] == wanted
+
+
+class Functional(nn.Module):
+    """Activations as functions, as CIFAR's ResNets are often written."""
+
+    def __init__(self, *, inplace: bool = False) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 6, 3, 1, 1), nn.BatchNorm2d(6)
+        self.block, self.fc = nn.Sequential(Bottleneck(6, 6)), nn.Linear(6, 5)
+        self.inplace = inplace
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = nn.functional.relu(self.norm(self.conv(x)), inplace=self.inplace)
+        return self.fc(self.block(y).mean((2, 3)))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_an_activation_that_is_a_function_is_tapped_where_it_goes_in(images, inplace) -> None:
+    torch.manual_seed(0)
+    model = Functional(inplace=inplace).eval()
+    rows = taps.table(model, images)
+    assert [row["name"] for row in rows] == ["block:in", "block.0"]
+    assert rows[0]["why"] == "Relu, a function, behind norm"
+    chosen = taps.choose(model, images)
+    assert taps.choose(model, images, ["block:in", "block.0"]) == chosen
+    reading = taps.read(model, images, chosen, gradients=True)
+    with torch.no_grad():
+        wanted = model.norm(model.conv(images)).relu()
+    torch.testing.assert_close(reading.maps["block:in"], wanted)
+    at_first = taps.read(model, images, chosen[:1], gradients=True)
+    maps = wanted.clone().requires_grad_()
+    model.fc(model.block(maps).mean((2, 3)))[:, 1].sum().backward()
+    torch.testing.assert_close(at_first.gradients[1], maps.grad)
+
+
+def test_entries_are_no_part_of_globs_and_kinds(images) -> None:
+    model = Functional().eval()
+    assert all(":in" not in t.name for t in taps.choose(model, images, "**"))
+    assert all(":in" not in t.name for t in taps.choose(model, images, "kind:Sequential"))
+
+
+def test_a_wrapper_that_normalises_renames_nothing(net, images) -> None:
+    from undertow.models import Normalised
+
+    model = net("resnet")
+    wrapped = Normalised(model, (0.5,) * 3, (0.2,) * 3).eval()
+    plain, own = (taps.choose(m, images) for m in (model, wrapped))
+    assert [tap.name for tap in own] == [tap.name for tap in plain]
+    read = taps.read(wrapped, images, own)
+    wanted = taps.read(model, (images - 0.5) / 0.2, plain)
+    for tap in plain:
+        torch.testing.assert_close(read.maps[tap.name], wanted.maps[tap.name])
+
+
+def test_a_compiled_submodule_moves_no_tap(net, images) -> None:
+    class Compiled(nn.Module):  # as above: inside, hooks are not called
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self._orig_mod = model
+
+        def forward(self, x: Tensor) -> Tensor:
+            raise AssertionError("hooks are not called in here")
+
+    model = net("resnet")
+    wanted = taps.choose(model, images)
+    logits = taps.read(model, images, wanted).logits
+    model.layer1 = Compiled(model.layer1).eval()
+    assert taps.choose(model, images) == wanted
+    assert torch.equal(taps.read(model, images, wanted).logits, logits)
+    assert isinstance(model.layer1, Compiled)  # it is put back

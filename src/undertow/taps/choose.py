@@ -10,6 +10,7 @@ from itertools import groupby
 from torch import nn
 
 from undertow.errors import BadInput
+from undertow.taps.hooks import module_name, modules_of
 from undertow.taps.outputs import unwrapped
 from undertow.taps.trace import Call, Trace, trace
 from undertow.types import Images, Tap
@@ -28,14 +29,16 @@ def choose(
     ``which`` is one pattern or several:
 
     - a module's dotted name, ``"layer3.0"``; a module that is called several times has a tap a
-      call: ``"relu"`` is its first call, ``"relu#2"`` its second;
+      call: ``"relu"`` is its first call, ``"relu#2"`` its second; ``"layer1:in"`` is what a
+      function, an activation, puts into a module;
     - a glob over all calls, where ``*`` stays within one part of the name and ``**`` does not:
       ``"layer3.*"``, ``"**.conv?"``;
     - ``"kind:Conv2d"``: modules of that class or of one that inherits from it (globs too);
     - ``None``: the output of every block. A block ends where all that the logits know of the
       input passes through one tensor (found by counting paths in the autograd graph), once per
       stretch of weighted work; of a convolution with its norm and activation the last before
-      pooling is taken, of a residual, dense or attention block its output. The logits themselves
+      pooling is taken, also where the activation is a function (then it is what goes into the next
+      module), of a residual, dense or attention block its output. The logits themselves
       are no tap, nor is the output of a last block of which only the class token is read.
 
     Equal outputs (a Sequential and its last module) are counted once. Multiply-adds are counted
@@ -50,18 +53,28 @@ def choose(
         BadInput: if a pattern matches nothing (names the nearest names), or a named module puts
             out nothing that could be read as maps.
     """
+    return tuple(tap for tap, _ in _chosen(model, example, which))
+
+
+def _chosen(
+    model: nn.Module, example: Images, which: Sequence[str] | str | None
+) -> list[tuple[Tap, str]]:
+    """The taps, each with the reason why it is one."""
     seen = trace(model, example)
     patterns = [which] if isinstance(which, str) else which
-    calls = _blocks(seen) if patterns is None else _matching(seen, model, patterns)
+    if patterns is None:
+        calls = _blocks(seen)
+    else:
+        calls = [(call, "asked for") for call in _matching(seen, model, patterns)]
     if not calls:
         raise BadInput("the model has no block to tap; name the modules to read")
-    return tuple(_tap(call, seen) for call in calls)
+    return [(_tap(call, seen), why) for call, why in calls]
 
 
 def table(
     model: nn.Module, example: Images, which: Sequence[str] | str | None = None
 ) -> list[dict[str, str | float | int]]:
-    """One row a tap: its name, kind of module, shape, depth and multiply-adds.
+    """One row a tap: its name, kind of module, shape, depth, multiply-adds, and why it is one.
 
     Args:
         model: any module from images to logits, in evaluation mode.
@@ -69,19 +82,20 @@ def table(
         which: as for :func:`choose`.
 
     Returns:
-        rows with ``name``, ``kind``, ``shape`` ("map × row × col"), ``depth`` in [0, 1] and
-        ``macs`` (multiply-adds of one input up to and including the tap).
+        rows with ``name``, ``kind``, ``shape`` ("map × row × col"), ``depth`` in [0, 1], ``macs``
+        (multiply-adds of one input up to and including the tap) and ``why``.
     """
-    modules = dict(unwrapped(model).named_modules())
+    modules = modules_of(unwrapped(model))
     return [
         {
             "name": tap.name,
-            "kind": type(modules[tap.name.partition("#")[0]]).__name__,
+            "kind": type(modules[module_name(tap.name)]).__name__,
             "shape": " × ".join(map(str, tap.shape)),
             "depth": tap.depth,
             "macs": tap.macs,
+            "why": why,
         }
-        for tap in choose(model, example, which)
+        for tap, why in _chosen(model, example, which)
     ]
 
 
@@ -116,17 +130,19 @@ def _names(pattern: str, seen: Trace, model: nn.Module) -> set[str]:
         raise BadInput(f"a tap is named by a string, got {pattern!r}")
     if pattern.startswith(KIND):
         glob = _regex(pattern.removeprefix(KIND))
-        found = {c.name for c in seen.calls if any(map(glob.fullmatch, _kinds(c.module)))}
+        own = [c for c in seen.calls if not c.entry]
+        found = {c.name for c in own if any(map(glob.fullmatch, _kinds(c.module)))}
         known: Iterable[str] = (KIND + k for c in seen.calls for k in _kinds(c.module))
     elif _is_glob(pattern):
         glob = _regex(pattern)
-        found = {c.name for c in seen.calls if glob.fullmatch(c.name.partition("#")[0])}
-        found |= {c.name for c in seen.calls if glob.fullmatch(c.name)}
+        own = [c for c in seen.calls if not c.entry]
+        found = {c.name for c in own if glob.fullmatch(c.name.partition("#")[0])}
+        found |= {c.name for c in own if glob.fullmatch(c.name)}
         known = (c.name for c in seen.calls)
     else:
         found = {c.name for c in seen.calls if c.name == pattern}
         known = (c.name for c in seen.calls)
-        if not found and pattern in dict(unwrapped(model).named_modules()):
+        if not found and pattern in modules_of(unwrapped(model)):
             raise BadInput(f"module '{pattern}' puts out no tensor in a forward pass; tap another")
     if not found:
         raise BadInput(f"no module matches '{pattern}'; nearest: {_nearest(pattern, known)}")
@@ -169,7 +185,7 @@ def _distinct(calls: Iterable[Call]) -> list[Call]:
 # The output of every block ----------------------------------------------------------------------
 
 
-def _blocks(seen: Trace) -> list[Call]:
+def _blocks(seen: Trace) -> list[tuple[Call, str]]:
     whole = _whole(seen)
     cuts = [
         call
@@ -177,30 +193,48 @@ def _blocks(seen: Trace) -> list[Call]:
         if call.cut and call.layout is not None and call.macs and not _inside(call, whole)
     ]
     done = 0
-    chosen: list[Call] = []
+    chosen: list[tuple[Call, str]] = []
     for macs, group in groupby(cuts, key=lambda call: call.macs):
         place = _place(list(group), done, last=macs == seen.macs)
         done = macs
         if place is not None:
             chosen.append(place)
-    while len(chosen) > 1 and not chosen[-1].read:
+    while len(chosen) > 1 and not chosen[-1][0].read:
         chosen.pop()
     return chosen
 
 
-def _place(group: list[Call], done: int, *, last: bool) -> Call | None:
-    """Of calls with the same work behind them, the one that ends the block."""
+def _place(group: list[Call], done: int, *, last: bool) -> tuple[Call, str] | None:
+    """Of calls with the same work behind them, the one that ends the block, and why."""
     if last:
         group = [c for c in group if not c.answer and c.layout and len(c.layout.shape) == 3]
-    blocks = [c for c in group if not c.leaf and not _chain(c) and done <= c.begun < c.macs]
+    blocks = [c for c in group if not c.single and not _chain(c) and done <= c.begun < c.macs]
     if blocks:
-        return blocks[0]
-    singles = _distinct([c for c in group if c.leaf] or group)
+        return blocks[0], f"output of a block, {type(blocks[0].module).__name__}"
+    singles = _distinct([c for c in group if c.single] or group)
     if not singles:
         return None
     spatial = [c.layout.shape for c in singles if c.layout and len(c.layout.shape) == 3]
     shape = spatial[0] if spatial else singles[0].layout.shape  # type: ignore[union-attr]
-    return [c for c in singles if c.layout and c.layout.shape == shape][-1]
+    alike = [c for c in singles if c.layout and c.layout.shape == shape]
+    # A block around nothing but this step is named before the step.
+    around = [c for c in group if c.same == alike[-1].same and c.begun >= done and _holds(c)]
+    return (around or alike)[-1], _why(alike)
+
+
+def _holds(call: Call) -> bool:
+    """Whether it is of a module with others inside that is more than a chain of them."""
+    return not (_chain(call) or call.entry) and any(True for _ in call.module.children())
+
+
+def _why(alike: Sequence[Call]) -> str:
+    """Why the last of these calls is tapped: weighted work, then norm and activation."""
+    *before, chosen = alike
+    if chosen.entry:
+        made = re.sub(r"Backward\d*$", "", chosen.made)
+        return f"{made}, a function, behind {before[-1].name}" if before else f"{made}, a function"
+    kind = type(chosen.module).__name__
+    return f"{kind} behind {before[0].name}" if before else f"output of {kind}"
 
 
 def _chain(call: Call) -> bool:
@@ -208,17 +242,18 @@ def _chain(call: Call) -> bool:
 
 
 def _parents(name: str) -> Iterable[str]:
-    parts = name.partition("#")[0].split(".")
+    parts = module_name(name).split(".")
     return (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
 
 
 def _whole(seen: Trace) -> set[str]:
     """Modules to take as one block: of a kind in which something flows past an inner module."""
-    modules = {c.name.partition("#")[0]: c.module for c in seen.calls}
-    cuts = {c.name.partition("#")[0] for c in seen.calls if c.cut}
+    own = [c for c in seen.calls if not c.entry]
+    modules = {c.name.partition("#")[0]: c.module for c in own}
+    cuts = {c.name.partition("#")[0] for c in own if c.cut}
     kinds: set[type] = set()
-    for call in seen.calls:
-        if call.leaf and not call.cut and call.macs > call.begun:
+    for call in own:
+        if call.single and not call.cut and call.macs > call.begun:
             around = next((name for name in _parents(call.name) if name in cuts), None)
             if around is not None:
                 kinds.add(type(modules[around]))

@@ -6,11 +6,8 @@ spatial tap on a graph is kept, so that the gradients cost a pass through the he
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -20,6 +17,7 @@ from torch import Tensor, nn
 
 from undertow.errors import BadInput
 from undertow.taps.head import slopes
+from undertow.taps.hooks import hooked
 from undertow.taps.layout import Layout, layout
 from undertow.taps.outputs import (
     at_home,
@@ -29,7 +27,6 @@ from undertow.taps.outputs import (
     swapped,
     unwrapped,
 )
-from undertow.taps.trace import call_name
 from undertow.types import Images, Logits, Tap
 
 __all__ = ["Contract", "Reading", "read"]
@@ -161,15 +158,12 @@ class _Caught:
     logits: Tensor
     wanted: set[str]
     copied: set[str]
-    numbers: Counter[str] = field(default_factory=Counter)
     outputs: dict[str, Tensor] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
 
-    def catch(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:
-        """What the hook of a module does; what it returns takes the output's place."""
-        self.numbers[name] += 1
-        called = call_name(name, self.numbers[name])
-        tensor = main_tensor(output) if called in self.wanted else None
+    def catch(self, called: str, output: Any, args: Any) -> Any:
+        """What is done where a tap is; what it returns takes the output's place."""
+        tensor = main_tensor(output)
         if tensor is None:
             return None
         result = None
@@ -189,11 +183,6 @@ class _Caught:
 
 def _pass(model: nn.Module, x: Tensor, taps: Sequence[Tap], last: str | None) -> _Caught:
     caught = _Caught(last, x, {tap.name for tap in taps}, _overwritten.get(model, set()))
-    modules = dict(model.named_modules())
-    with ExitStack() as hooks, torch.no_grad():
-        for name in dict.fromkeys(tap.name.partition("#")[0] for tap in taps):
-            if name not in modules:
-                raise BadInput(f"the model has no module '{name}'; choose its taps anew")
-            hooks.callback(modules[name].register_forward_hook(partial(caught.catch, name)).remove)
+    with hooked(model, caught.wanted, caught.catch), torch.no_grad():
         caught.logits = logits_of(model(x), len(x))
     return caught

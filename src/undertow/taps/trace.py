@@ -19,12 +19,20 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from undertow.taps.hooks import ENTRY, call_name, modules_of, uncompiled
 from undertow.taps.layout import Layout, layout
 from undertow.taps.outputs import at_home, evaluating, logits_of, main_tensor, unwrapped
 from undertow.types import Images
 
-__all__ = ["Call", "Trace", "call_name", "trace"]
+__all__ = ["Call", "Trace", "trace"]
 
+WEIGHTED = ("Convolution", "MkldnnConvolution", "Addmm", "Mm", "Bmm")
+"""Nodes of the autograd graph that are weighted work."""
+ACTIVATIONS = (
+    "Relu", "Hardtanh", "LeakyRelu", "PreluKernel", "Elu", "Gelu", "Silu", "Mish", "Hardswish",
+    "Softplus", "Tanh", "Sigmoid", "Hardsigmoid", "Threshold",
+)  # fmt: skip
+"""Nodes of activations; the input of a module is a place to tap where one of them made it."""
 ROWS = 2  # two inputs tell the sample axis from one of length one
 
 
@@ -33,8 +41,10 @@ class Call:
     """One call of one module.
 
     Args:
-        name: dotted name; ``name#2`` for the second call of the same module.
+        name: dotted name; ``name#2`` for the second call of the same module, ``name:in`` for what
+            goes into it, where a function made that and no module puts it out.
         module: the module.
+        made: the operation that made the output, by its node in the autograd graph.
         layout: how its output is laid out; ``None`` where it has no maps.
         begun: multiply-adds of one input before the call.
         macs: multiply-adds of one input when the call is done.
@@ -47,6 +57,7 @@ class Call:
 
     name: str
     module: nn.Module
+    made: str
     layout: Layout | None
     begun: int
     macs: int
@@ -56,9 +67,20 @@ class Call:
     read: bool
 
     @property
-    def leaf(self) -> bool:
-        """Whether the module has no modules inside."""
-        return not any(True for _ in self.module.children())
+    def entry(self) -> bool:
+        """Whether it is what goes into a module."""
+        return self.name.partition("#")[0].endswith(ENTRY)
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one step of a block, not a block.
+
+        That is a module without modules inside, what goes into a module, or a module that puts out
+        what its convolution or matrix product gave, before any norm or activation: one with padding
+        of its own, or with a reparametrised weight (weight and spectral norm).
+        """
+        leaf = not any(True for _ in self.module.children())
+        return leaf or self.entry or self.made.startswith(WEIGHTED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,11 +127,6 @@ class _Cost(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-def call_name(name: str, number: int) -> str:
-    """The name of the ``number``-th call of a module (1 is the module's own name)."""
-    return name if number == 1 else f"{name}#{number}"
-
-
 def trace(model: nn.Module, example: Images) -> Trace:
     """Watch one forward pass of the first input.
 
@@ -132,11 +149,11 @@ def trace(model: nn.Module, example: Images) -> Trace:
 
 
 def _watch(model: nn.Module, hooks: ExitStack, cost: _Cost, seen: list[_Seen]) -> None:
-    for name, module in model.named_modules():
-        if name:
-            watch = _Watch(name, cost, seen)
-            hooks.callback(module.register_forward_pre_hook(watch.before).remove)
-            hooks.callback(module.register_forward_hook(watch.after).remove)
+    hooks.enter_context(uncompiled(model))
+    for name, module in modules_of(model).items():
+        watch = _Watch(name, cost, seen)
+        hooks.callback(module.register_forward_pre_hook(watch.before).remove)
+        hooks.callback(module.register_forward_hook(watch.after).remove)
 
 
 @dataclass(slots=True, eq=False)
@@ -147,22 +164,42 @@ class _Watch:
     cost: _Cost
     seen: list[_Seen]
     calls: int = 0
+    entered: int = 0
     begun: list[int] = field(default_factory=list)
 
     def before(self, module: nn.Module, args: Any) -> None:
         self.begun.append(self.cost.macs)
+        self.entered += 1
+        tensor = main_tensor(args)
+        if tensor is None or not _made(tensor).startswith(ACTIVATIONS):
+            return
+        if not any(s.same == _place(tensor) for s in self.seen):
+            self._note(module, call_name(self.name + ENTRY, self.entered), tensor, self.cost.macs)
 
     def after(self, module: nn.Module, args: Any, output: Any) -> None:
         self.calls += 1
         start = self.begun.pop()
         tensor = main_tensor(output)
-        if tensor is None:
-            return
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor._version)
+        if tensor is not None:
+            self._note(module, call_name(self.name, self.calls), tensor, start)
+
+    def _note(self, module: nn.Module, called: str, tensor: Tensor, start: int) -> None:
         node = (tensor.grad_fn, tensor.output_nr)
-        called = call_name(self.name, self.calls)
         spent = (start // ROWS, self.cost.macs // ROWS)
-        self.seen.append(_Seen(called, module, tensor, node, place, *spent))
+        self.seen.append(_Seen(called, module, tensor, node, _place(tensor), *spent))
+
+
+def _place(tensor: Tensor) -> tuple[Any, ...]:
+    """Equal for tensors that are the same memory in the same state."""
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor._version
+
+
+def _made(tensor: Tensor) -> str:
+    """The operation that made a tensor, as its node in the autograd graph is called."""
+    node = tensor.grad_fn
+    while node is not None and node.name().startswith(("View", "UnsafeView", "Alias", "Clone")):
+        node = next((n for n, _ in node.next_functions if n is not None), None)
+    return "" if node is None else node.name()
 
 
 def _call(seen: _Seen, image: tuple[int, int], paths: _Paths, logits: Tensor) -> Call:
@@ -171,6 +208,7 @@ def _call(seen: _Seen, image: tuple[int, int], paths: _Paths, logits: Tensor) ->
     return Call(
         name=seen.name,
         module=seen.module,
+        made=_made(tensor),
         layout=found,
         begun=seen.begun,
         macs=seen.macs,
