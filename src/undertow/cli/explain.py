@@ -31,6 +31,7 @@ def explain(
     ] = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    output: options.Picked = None,
     taps: options.Taps = None,
     readers: Annotated[
         int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
@@ -52,7 +53,8 @@ def explain(
 
     run = run_explanation(
         model, image, label=label, attack=attack, settings=options.settings(set_), target=target,
-        beside=beside, mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
+        beside=beside, output=options.place(output),
+        mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
         taps=taps or (), readers=readers, out=out, data_dir=data_dir, device=device, seed=seed,
         progress=terminal(quiet=quiet or as_json),
     )  # fmt: skip

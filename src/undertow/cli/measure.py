@@ -19,6 +19,7 @@ def measure(
     out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    output: options.Picked = None,
     taps: options.Taps = None,
     readers: Annotated[
         int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
@@ -37,6 +38,7 @@ def measure(
     name = f"measure-{model.replace('/', '-').replace(':', '-')}"
     spec = StudySpec(
         name=name, models=(model,), attacks=(), questions=(), exemplars=0, seed=seed,
+        output=options.place(output),
         mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
         taps=tuple(taps or ()), readers=readers,
         data=DataSpec(name=data, inputs=inputs, select="all"),

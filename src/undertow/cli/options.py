@@ -10,8 +10,8 @@ import typer
 from undertow.errors import BadInput
 
 __all__ = [
-    "DataDir", "DataName", "Device", "Json", "Mean", "ModelName", "Quiet", "Set", "Std", "Taps",
-    "Target", "numbers", "settings",
+    "DataDir", "DataName", "Device", "Json", "Mean", "ModelName", "Picked", "Quiet", "Set", "Std",
+    "Taps", "Target", "numbers", "place", "settings",
 ]  # fmt: skip
 
 ModelName = Annotated[str, typer.Option(help="A model: a name, path/file.py:factory, …")]
@@ -35,11 +35,24 @@ Mean = Annotated[
     str | None,
     typer.Option(help="Of the model's normalisation, one a channel: 0.49,0.48,0.45."),
 ]
+Picked = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        help="Of several things that the model puts out, which are its logits: a place, counted "
+        "from 0, or a name.",
+    ),
+]  # fmt: skip
 Std = Annotated[str | None, typer.Option(help="Likewise, by which it divides.")]
 Taps = Annotated[
     list[str] | None,
     typer.Option("--taps", help="A layer to read, or a pattern; may be repeated. By choice."),
 ]
+
+
+def place(given: str | None) -> int | str | None:
+    """A place where a whole number was given, else a name."""
+    return int(given) if given is not None and given.lstrip("-").isdecimal() else given
 
 
 def settings(given: list[str] | None) -> dict[str, Any]:

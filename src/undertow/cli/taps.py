@@ -21,6 +21,7 @@ def taps(
     channels: Annotated[int, typer.Option(min=1, help="Channels of an input.")] = 3,
     mean: options.Mean = None,
     std: options.Std = None,
+    output: options.Picked = None,
     as_json: Json = False,
 ) -> None:
     """List the taps of a model: name, shape, depth and multiply-adds."""
@@ -35,5 +36,5 @@ def taps(
     if name in MODELS and MODELS[name].data == "digits":
         example = load_data("digits")[:1][0]
     pair = options.numbers(mean, "--mean"), options.numbers(std, "--std")
-    network = load_model(model, mean=pair[0], std=pair[1])
+    network = load_model(model, mean=pair[0], std=pair[1], output=options.place(output))
     table(rows(network, example, which or None), as_json=as_json)

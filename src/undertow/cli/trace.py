@@ -23,6 +23,7 @@ def trace(
     target: options.Target = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    output: options.Picked = None,
     taps: options.Taps = None,
     readers: Annotated[
         int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
@@ -42,7 +43,8 @@ def trace(
 
     run = run_trace(
         model=model, attack=attack, data=data, index=index, settings=options.settings(set_),
-        target=target, mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
+        target=target, output=options.place(output),
+        mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
         taps=taps or (), readers=readers, out=out, data_dir=data_dir, device=device, seed=seed,
         progress=terminal(quiet=quiet),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from undertow.measuring.blocks import BATCH, Blocks
 from undertow.measuring.definitions import attributes, describe
 from undertow.measuring.labels import labelled, with_classes, with_difference
 from undertow.measuring.meter import Meter, Pool, by_row
+from undertow.models.asking import plainly
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 from undertow.taps import choose
@@ -30,6 +31,7 @@ POOL = 64
 """Inputs of which each draws its references, where none are given."""
 
 
+@plainly
 def measure(
     model: nn.Module,
     inputs: Images | ImageSet | Trajectory,
@@ -111,6 +113,7 @@ def measure(
     )  # fmt: skip
 
 
+@plainly
 def measure_with(
     meter: Meter,
     inputs: Images | ImageSet | Trajectory,

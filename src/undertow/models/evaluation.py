@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -14,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from undertow.data import ImageSet
 from undertow.errors import BadInput
+from undertow.models.asking import logits_in
 from undertow.progress import SILENT, Progress
 from undertow.types import Images, Labels, Logits
 
@@ -24,9 +23,7 @@ __all__ = [
     "confusion",
     "evaluate",
     "fingerprint",
-    "logits_in",
     "logits_of",
-    "main_tensor",
     "multiply_adds",
     "parameters",
 ]
@@ -100,7 +97,7 @@ def logits_of(
         for start in range(0, len(data), BATCH):
             x, _ = data[start : start + BATCH]
             x = x.to(parameter.device, memory_format=torch.channels_last)
-            rows.append(check_output(model(x), x).float().cpu())
+            rows.append(check_output(model(x.clone()), x).float().cpu())
             advance(len(x))
     return torch.cat(rows) if rows else torch.empty(0, len(data.classes))
 
@@ -145,31 +142,6 @@ def evaluate(
         ece=calibration_error(logits, data.labels),
         count=len(data),
     )
-
-
-def main_tensor(output: Any) -> Tensor | None:
-    """The first floating-point tensor of an output, depth first; ``None`` if there is none."""
-    if isinstance(output, Tensor):
-        return output if output.is_floating_point() else None
-    parts: Any = ()
-    if isinstance(output, Mapping):
-        parts = output.values()
-    elif isinstance(output, tuple | list):
-        parts = output
-    return next((t for t in map(main_tensor, parts) if t is not None), None)
-
-
-def logits_in(output: Any) -> Any:
-    """What is called ``logits`` in an output, else its first floating-point tensor, else itself.
-
-    A tensor is returned as it is; whether its shape is that of logits is for the caller to see.
-    """
-    if isinstance(output, Tensor):
-        return output
-    named = output.get("logits") if isinstance(output, Mapping) else None
-    found = getattr(output, "logits", named)
-    found = found if isinstance(found, Tensor) else main_tensor(output)
-    return output if found is None else found
 
 
 def multiply_adds(model: nn.Module, example: Images) -> int:

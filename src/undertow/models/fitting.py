@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from undertow.data import ImageSet
 from undertow.data.cache import new_file
 from undertow.errors import BadInput, Foreign
+from undertow.models.asking import logits_in
 from undertow.models.devices import usable
-from undertow.models.evaluation import logits_in
 from undertow.models.recipe import Recipe
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive

@@ -14,6 +14,7 @@ from torch import nn
 
 from undertow.errors import BadInput, UnknownName
 from undertow.loading import import_file
+from undertow.models.asking import Around, Picked, in_training
 from undertow.models.blocks import Normalise
 from undertow.models.cards import known_card
 from undertow.models.devices import usable
@@ -30,7 +31,7 @@ PROBES = (32, 224, 64, 28, 16, 8, 96, 128, 256, 299, 384)
 """Side lengths tried, in this order, where a model does not say what it takes."""
 
 
-class Normalised(nn.Module):
+class Normalised(Around):
     """A network that expects normalised inputs, made to take inputs in [0, 1].
 
     Args:
@@ -40,9 +41,8 @@ class Normalised(nn.Module):
     """
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
+        super().__init__(network)
         self.normalise = Normalise(mean, std)
-        self.network = network
 
     def forward(self, x: torch.Tensor) -> Any:
         """Whatever the network gives for the normalised inputs."""
@@ -57,6 +57,7 @@ def load_model(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     weights: str | Path | None = None,
+    output: int | str | None = None,
     device: str | torch.device = "cpu",
 ) -> nn.Module:
     """A model that maps inputs in [0, 1] to logits, in evaluation mode, with frozen parameters.
@@ -72,6 +73,8 @@ def load_model(
             transformers have one.
         std: divides the input, one a channel.
         weights: a ``.safetensors`` file, or one for ``torch.load`` with tensors only.
+        output: which of several things that the model puts out are its logits: a place, a key or
+            an attribute.
         device: where the model shall be.
 
     Raises:
@@ -98,11 +101,28 @@ def load_model(
             "normalised inputs, give mean and std",
             stacklevel=2,
         )
-    model = model.to(place).eval().requires_grad_(False)
+    if output is not None:
+        model = Picked(model, output)
+    model = _settled(model, place)
     _check_channels(model, channels, "channels")
     if classes is not None:
         _check_classes(model, classes, _title(spec))
     return model
+
+
+def _settled(model: nn.Module, place: torch.device) -> nn.Module:
+    """On its device, in evaluation mode, its parameters frozen.
+
+    Raises:
+        BadInput: for an exported program, which has no mode to put it into.
+    """
+    try:
+        return model.to(place).eval().requires_grad_(False)
+    except NotImplementedError:
+        raise BadInput(
+            f"a {type(model).__name__} that torch.export made cannot be put into evaluation mode; "
+            "give the module that was exported"
+        ) from None
 
 
 def untrained(spec: str, *, seed: int, purpose: str = "") -> nn.Module:
@@ -178,7 +198,7 @@ def _from_text(
 def _private(module: nn.Module) -> nn.Module:
     """The module itself where nothing has to be changed, else a copy of it."""
     frozen = not any(p.requires_grad for p in module.parameters())
-    if frozen and not any(m.training for m in module.modules()):
+    if frozen and in_training(module) is None:
         return module
     try:
         return copy.deepcopy(module)

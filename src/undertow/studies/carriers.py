@@ -32,6 +32,7 @@ def run_carriers(
     rankings: Sequence[str] = (),
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    output: int | str | None = None,
     taps: Sequence[str] = (),
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -52,6 +53,7 @@ def run_carriers(
         rankings: by what maps are ranked, the first is told most; the usual ones where none is.
         mean: subtracted from the input of a model that does not normalise it, one a channel.
         std: divides it.
+        output: which of several things that the model puts out are its logits.
         taps: names or patterns of layers; empty for the automatic choice.
         out: the run directory; a name of its own in ``runs`` by default.
         data_dir: where the data set lies.
@@ -69,6 +71,7 @@ def run_carriers(
         models=(model,),
         mean=None if mean is None else tuple(mean),
         std=None if std is None else tuple(std),
+        output=output,
         attacks=(asked.model_copy(update={"control": False}),),
         data=DataSpec(name=data, inputs=inputs),
         taps=tuple(taps),

@@ -97,7 +97,7 @@ def explain(
             known.
         out: the run directory; a temporary one by default.
         progress: told how far it is.
-        options: as :func:`run_explanation` takes them: ``mean``, ``std``, ``taps``, ``readers``,
+        options: as :func:`run_explanation` takes them: ``mean``, ``std``, ``output``, ``taps``,
             ``data_dir``, ``device``, ``seed``.
 
     Returns:
@@ -126,6 +126,7 @@ def run_explanation(
     beside: str | ImageSet | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    output: int | str | None = None,
     taps: Sequence[str] = (),
     readers: int = 0,
     out: str | Path | None = None,
@@ -150,6 +151,7 @@ def run_explanation(
         models=(title,),
         mean=None if mean is None else tuple(mean),
         std=None if std is None else tuple(std),
+        output=output,
         plugins=({"attack": attack},) if attack is not None and is_source(attack) else (),
         attacks=() if attack is None else (followable(attack, settings or {}, target),),
         data=DataSpec(

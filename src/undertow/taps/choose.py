@@ -10,6 +10,7 @@ from itertools import groupby
 from torch import nn
 
 from undertow.errors import BadInput
+from undertow.models.asking import plainly
 from undertow.taps.hooks import module_name, modules_of
 from undertow.taps.outputs import unwrapped
 from undertow.taps.trace import Call, Trace, trace
@@ -21,6 +22,7 @@ KIND = "kind:"
 CHAINS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
+@plainly
 def choose(
     model: nn.Module, example: Images, which: Sequence[str] | str | None = None
 ) -> tuple[Tap, ...]:
@@ -71,6 +73,7 @@ def _chosen(
     return [(_tap(call, seen), why) for call, why in calls]
 
 
+@plainly
 def table(
     model: nn.Module, example: Images, which: Sequence[str] | str | None = None
 ) -> list[dict[str, str | float | int]]:

@@ -16,13 +16,11 @@ from typing import Any, Final, TypeAlias
 from torch import nn
 
 from undertow.errors import BadInput
-from undertow.models import Normalised
+from undertow.models.asking import COMPILED, Around, uncompiled
 
-__all__ = ["ENTRY", "Catch", "call_name", "hooked", "module_name", "modules_of", "uncompiled"]
+__all__ = ["ENTRY", "Catch", "call_name", "hooked", "module_name", "modules_of"]
 
 ENTRY: Final = ":in"
-COMPILED: Final = "_orig_mod"
-"""Where ``torch.compile`` keeps the module that it stands around."""
 Catch: TypeAlias = Callable[[str, Any, Any], Any]
 """Called with the call's name, the value there, and what went in; what it returns takes the
 value's place, or nothing does."""
@@ -40,31 +38,15 @@ def module_name(name: str) -> str:
 
 def modules_of(model: nn.Module) -> dict[str, nn.Module]:
     """The modules by the names that taps have."""
-    inner = model.network if isinstance(model, Normalised) else model
+    inner = model
+    while isinstance(inner, Around):
+        inner = inner.network
     found: dict[str, nn.Module] = {}
     for name, module in inner.named_modules():
         parts = [part for part in name.split(".") if part != COMPILED]
         if parts and parts != [""] and not hasattr(module, COMPILED):
             found[".".join(parts)] = module
     return found
-
-
-@contextmanager
-def uncompiled(model: nn.Module) -> Iterator[None]:
-    """While it is open, compiled submodules are the plain ones inside, which call hooks."""
-    held = [
-        (parent, name, child)
-        for parent in model.modules()
-        for name, child in parent.named_children()
-        if isinstance(getattr(child, COMPILED, None), nn.Module)
-    ]
-    try:
-        for parent, name, child in held:
-            parent._modules[name] = getattr(child, COMPILED)
-        yield
-    finally:
-        for parent, name, child in held:
-            parent._modules[name] = child
 
 
 @dataclass(slots=True, eq=False)

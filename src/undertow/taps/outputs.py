@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
-from undertow.models.evaluation import logits_in, main_tensor
+from undertow.models.asking import in_training, logits_in, main_tensor
+from undertow.models.asking import unwrapped as behind
 from undertow.types import Images
 
 __all__ = ["at_home", "evaluating", "logits_of", "main_tensor", "swapped", "unwrapped"]
@@ -42,11 +43,14 @@ def logits_of(output: Any, samples: int) -> Tensor:
 
 
 def at_home(model: nn.Module, x: Images) -> Images:
-    """The input on the model's device and in its floating-point type."""
+    """A copy of the input on the model's device and in its floating-point type.
+
+    A copy, since a model may work on its input in place.
+    """
     for weight in model.parameters():
         if weight.is_floating_point():
-            return x.to(weight.device, weight.dtype)
-    return x
+            return x.to(weight.device, weight.dtype, copy=True)
+    return x.clone()
 
 
 def evaluating(model: nn.Module, x: Tensor) -> None:
@@ -58,14 +62,15 @@ def evaluating(model: nn.Module, x: Tensor) -> None:
     if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point() or len(x) == 0:
         got = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
         raise BadInput(f"inputs are (sample, channel, height, width) floats, got {got}")
-    late = next((name or "itself" for name, m in model.named_modules() if m.training), None)
+    late = in_training(model)
     if late is not None:
-        raise BadInput(f"the model is in training mode ({late}); call model.eval() first")
+        where = late or "itself"
+        raise BadInput(f"the model is in training mode ({where}); call model.eval() first")
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The module behind ``torch.compile``, whose inner modules call no hooks."""
-    inner = getattr(model, "_orig_mod", model)
+    inner = behind(model)
     if isinstance(inner, torch.jit.ScriptModule):
         raise BadInput("a TorchScript model has no hooks to read it by; give the nn.Module")
-    return inner if isinstance(inner, nn.Module) else model
+    return inner

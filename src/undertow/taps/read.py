@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
+from undertow.models.asking import plainly
 from undertow.taps.head import slopes
 from undertow.taps.hooks import hooked
 from undertow.taps.layout import Layout, layout
@@ -62,6 +63,7 @@ class Reading:
     evidence_tap: str | None = None
 
 
+@plainly
 def read(
     model: nn.Module,
     x: Images,

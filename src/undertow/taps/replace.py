@@ -204,7 +204,7 @@ class Rest:
         put = _Put(maps.movedim(1, self._axis))
         x = self._inputs if self._alike else self._inputs[rows.to(self._inputs.device)]
         with hooked(self.model, [self.tap.name], put.put), torch.no_grad():
-            return logits_of(self.model(x), len(maps)).float()
+            return logits_of(self.model(x.clone()), len(maps)).float()
 
 
 @dataclass(slots=True, eq=False)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from undertow.taps.hooks import ENTRY, call_name, modules_of, uncompiled
+from undertow.models.asking import uncompiled
+from undertow.taps.hooks import ENTRY, call_name, modules_of
 from undertow.taps.layout import Layout, layout
 from undertow.taps.outputs import at_home, evaluating, logits_of, main_tensor, unwrapped
 from undertow.types import Images
@@ -140,7 +141,7 @@ def trace(model: nn.Module, example: Images) -> Trace:
     with ExitStack() as hooks, torch.enable_grad():
         _watch(model, hooks, cost, seen)
         with cost:
-            logits = logits_of(model(x), ROWS)
+            logits = logits_of(model(x.clone()), ROWS)
         total = cost.macs // ROWS
         paths = _Paths(logits, x)
         image = (x.shape[2], x.shape[3])

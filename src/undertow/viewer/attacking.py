@@ -21,7 +21,7 @@ from undertow.information.profiles import benign_spread, differences
 from undertow.information.readers import Readers
 from undertow.measuring.measure import measure
 from undertow.measuring.readers_cache import readers_for
-from undertow.models.evaluation import logits_in
+from undertow.models.asking import ask
 from undertow.store import BENIGN, Cell
 from undertow.taps import choose
 from undertow.types import Trajectory
@@ -103,7 +103,7 @@ def attack_live(
     network, made = model(), make(attack, **settings)
     x = torch.from_numpy(image)[None]
     with torch.no_grad():
-        logits = logits_in(network(x)).float()
+        logits = ask(network, x).float()
     true = int(logits.argmax()) if label is None else label
     start = _benign(name, x, logits, true, classes)
     job.show(start, "Step 0")

@@ -23,7 +23,7 @@ from undertow.attacks.driver.oracle import frozen
 from undertow.attacks.driver.record import Record
 from undertow.attacks.parts.balls import distance
 from undertow.errors import BadInput
-from undertow.models.evaluation import logits_in
+from undertow.models.asking import ask
 from undertow.progress import SILENT, Progress
 from undertow.types import Goal, Images, Labels, Logits, Trajectory
 
@@ -101,7 +101,7 @@ def listen(
 def _ask(model: nn.Module, x: Images) -> Logits:
     weight = next((p for p in model.parameters() if p.is_floating_point()), x)
     with torch.no_grad():
-        logits: Logits = logits_in(model(x.to(weight))).to(x)
+        logits: Logits = ask(model, x.to(weight)).to(x)
     return logits
 
 

@@ -30,6 +30,7 @@ from undertow.attacks.driver.open import open_oracle
 from undertow.attacks.driver.oracle import frozen
 from undertow.attacks.driver.record import Record, Recorder, Sighting
 from undertow.errors import BadInput, Unavailable
+from undertow.models.asking import plainly
 from undertow.models.devices import even_parts, out_of_memory
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
@@ -46,6 +47,9 @@ ELSEWHERE = 2**20
 EVERYTHING: Final = Record(at_most=256)
 
 
+@plainly
+@plainly
+@plainly
 def craft(
     attack: Attack,
     model: nn.Module | Sequence[nn.Module],

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
+from undertow.models.asking import in_training, unwrapped
 from undertow.types import Attack, Images, Labels, Logits
 
 __all__ = ["Rule", "Target", "as_images", "as_labels", "as_models", "targets", "wrong_classes"]
@@ -20,7 +21,7 @@ Target: TypeAlias = Rule | int | Labels | None
 
 
 def as_models(model: Any) -> tuple[nn.Module, ...]:
-    """One model or several, each in evaluation mode.
+    """One model or several, each in evaluation mode; of a compiled one what it stands around.
 
     Raises:
         BadInput: for something that is no module, or a module in training mode.
@@ -32,10 +33,11 @@ def as_models(model: Any) -> tuple[nn.Module, ...]:
     for m in models:
         if not isinstance(m, nn.Module):
             raise BadInput(f"the model is a {type(m).__name__}; it must be a torch.nn.Module")
-        training = next((n or "the model" for n, part in m.named_modules() if part.training), None)
-        if training is not None:
-            raise BadInput(f"the model is in training mode ({training}); call model.eval() first")
-    return models
+        late = in_training(m)
+        if late is not None:
+            where = late or "the model"
+            raise BadInput(f"the model is in training mode ({where}); call model.eval() first")
+    return tuple(map(unwrapped, models))
 
 
 def as_images(x: Any) -> Images:

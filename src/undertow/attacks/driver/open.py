@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from undertow.attacks.driver.members import Combine, MembersOracle
 from undertow.attacks.driver.oracle import ModelOracle
 from undertow.errors import BadInput
+from undertow.models.asking import ask
 from undertow.models.devices import out_of_memory
-from undertow.models.evaluation import logits_in
 from undertow.types import Attack, Images
 
 __all__ = ["open_oracle"]
@@ -42,8 +42,10 @@ def _weight(model: nn.Module, one: Images) -> Tensor:
 def _classes(model: nn.Module, one: Images) -> int:
     try:
         with torch.no_grad():
-            logits = logits_in(model(one.to(_weight(model, one))))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            logits = ask(model, one.to(_weight(model, one)))
+    except BadInput:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         if out_of_memory(error):
             raise
         why = " ".join(str(error).split())[:200]
@@ -66,7 +68,7 @@ def _takes_channels_last(model: nn.Module, one: Images) -> bool:
     image = one.to(weight)
     try:
         with torch.no_grad():
-            there = logits_in(model(image.contiguous(memory_format=torch.channels_last)))
-            return bool(torch.allclose(logits_in(model(image)), there, rtol=1e-2, atol=1e-3))
+            there = ask(model, image.contiguous(memory_format=torch.channels_last))
+            return bool(torch.allclose(ask(model, image), there, rtol=1e-2, atol=1e-3))
     except RuntimeError:  # a view that such images do not allow
         return False

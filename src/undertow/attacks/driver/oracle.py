@@ -7,7 +7,7 @@ graph, and the attack's next gradient at the same place uses it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from undertow.attacks.parts.rows import same, size
 from undertow.errors import BadInput
-from undertow.models.evaluation import logits_in
+from undertow.models.asking import ask, uncompiled
 from undertow.types import Goal, Images, Keep, Logits
 
 __all__ = ["ModelOracle", "Tally", "frozen"]
@@ -26,12 +26,18 @@ Loss = Callable[[Tensor], Tensor]
 
 @contextmanager
 def frozen(models: Sequence[nn.Module]) -> Iterator[None]:
-    """Parameters without gradients for a while, so that graphs hold nothing for them."""
+    """For a while parameters have no gradients, so that graphs hold nothing for them.
+
+    Compiled parts are the plain ones inside: their graphs cannot be gone through twice.
+    """
     thawed = [p for model in models for p in model.parameters() if p.requires_grad]
     for p in thawed:
         p.requires_grad_(False)
     try:
-        yield
+        with ExitStack() as plain:
+            for model in models:
+                plain.enter_context(uncompiled(model))
+            yield
     finally:
         for p in thawed:
             p.requires_grad_(True)
@@ -172,7 +178,7 @@ class ModelOracle:
         given = x if self.dtype is None else x.to(self.dtype)
         if self.channels_last:
             given = given.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = logits_in(self.model(given))
+        logits: Tensor = ask(self.model, given)
         self._count(self.tally.forwards, len(x))
         if logits.shape != (len(x), self.classes):
             shape = tuple(logits.shape)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
-from undertow.models.evaluation import logits_in
+from undertow.models.asking import logits_in
 from undertow.seeds import derive
 from undertow.types import Images, Logits
 
@@ -48,7 +48,7 @@ class BPDA(nn.Module):
         self.defence = defence
         self.model = model
         self.surrogate = surrogate
-        self.train(model.training)
+        self.train(getattr(model, "training", False))
 
     def forward(self, x: Images) -> Logits:
         """Logits (sample, class)."""
@@ -94,7 +94,7 @@ class Expectation(nn.Module):
         self.transform = transform
         self.samples = samples
         self.seed = seed
-        self.train(model.training)
+        self.train(getattr(model, "training", False))
 
     def forward(self, x: Images) -> Logits:
         """Logarithms of mean probabilities (sample, class)."""

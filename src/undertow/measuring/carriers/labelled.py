@@ -16,6 +16,7 @@ from undertow.measuring.carriers import CONTROLS, DEFAULT_RANKINGS, RANKINGS
 from undertow.measuring.carriers.carry import REPEATS, Carried, carry, places, rows_at_once
 from undertow.measuring.measure import taps_of
 from undertow.measuring.meter import by_row
+from undertow.models.asking import plainly
 from undertow.models.devices import even_parts
 from undertow.progress import SILENT, Progress
 from undertow.statistics.restoration import area, share
@@ -28,6 +29,7 @@ Pair: TypeAlias = tuple[Images, Images]
 """Benign inputs and what became of them."""
 
 
+@plainly
 def carriers(
     model: nn.Module,
     attacked: Trajectory | Pair,

@@ -16,7 +16,7 @@ from undertow.attacks.driver.inputs import Rule
 from undertow.data import DATASETS, UNLABELLED, ImageSet, load_data
 from undertow.errors import BadInput, UnknownName
 from undertow.models import MODELS, check_output, class_names, known_card, load_model
-from undertow.models.evaluation import logits_in
+from undertow.models.asking import ask
 from undertow.progress import SILENT, Progress
 from undertow.studies.asked.spec import StudySpec
 
@@ -133,8 +133,11 @@ def models_of(
         )
     found = {}
     for name in spec.models:
-        mean, std = (spec.mean, spec.std) if name in foreign else (None, None)
-        found[name] = load_model(given.get(name, name), device=device, mean=mean, std=std)
+        own = name in foreign
+        found[name] = load_model(
+            given.get(name, name), device=device, mean=spec.mean if own else None,
+            std=spec.std if own else None, output=spec.output if own else None,
+        )  # fmt: skip
     return found
 
 
@@ -162,10 +165,7 @@ def answered(
 def _answers(model: nn.Module, data: ImageSet, rows: Tensor, device: str) -> Tensor:
     with torch.no_grad():
         return torch.cat(
-            [
-                logits_in(model(data[part][0].to(device))).argmax(1).cpu()
-                for part in torch.split(rows, 64)
-            ]
+            [ask(model, data[part][0].to(device)).argmax(1).cpu() for part in torch.split(rows, 64)]
         )
 
 
@@ -193,7 +193,7 @@ def check_fit(models: Mapping[str, nn.Module], data: ImageSet, device: str = "cp
         x = data[:2][0].to(device)
         try:
             with torch.no_grad():
-                check_output(model(x), x, len(data.classes) or None)
+                check_output(model(x.clone()), x, len(data.classes) or None)
         except BadInput as problem:
             raise BadInput(f"model '{name}' does not fit {data.name}: {problem}") from None
         except (RuntimeError, ValueError, TypeError) as problem:

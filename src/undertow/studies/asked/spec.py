@@ -145,6 +145,8 @@ class StudySpec(_Strict):
         models: model names, as ``load_model`` takes them.
         mean: subtracted from the inputs of models that do not normalise them, one a channel.
         std: divides them.
+        output: which of several things that models of your own put out are their logits: a place,
+            counted from 0, or a name.
         compressed: which of them is a compression of which other: ``{original: compressed}``.
         attacks: the attacks; each runs on each model, or on those that it names.
         data: the inputs.
@@ -175,6 +177,7 @@ class StudySpec(_Strict):
     models: Annotated[tuple[str, ...], Field(min_length=1)] = ("good_init",)
     mean: tuple[Real, ...] | None = None
     std: tuple[Real, ...] | None = None
+    output: int | str | None = None
     compressed: dict[str, str] = {}
     attacks: tuple[AttackSpec, ...]
     data: DataSpec = DataSpec()

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from undertow.measuring.carriers import CONTROLS
 from undertow.measuring.carriers.carry import Carried, carry, places, rows_at_once
+from undertow.models.asking import ask
 from undertow.models.devices import even_parts
-from undertow.models.evaluation import logits_in
 from undertow.studies.done.probe import Probe
 from undertow.types import Draws, Images, Labels
 
@@ -23,7 +23,7 @@ __all__ = ["carried", "carried_at_end", "restorable"]
 def restorable(probe: Probe, x: Images, predicted: Tensor, label: Labels) -> Tensor:
     """Inputs that the model gets right, and wrong when they are attacked, (sample,)."""
     with torch.no_grad():
-        parts = [logits_in(probe.model(x[a:b])).argmax(1) for a, b in even_parts(0, len(x), 64)]
+        parts = [ask(probe.model, x[a:b]).argmax(1) for a, b in even_parts(0, len(x), 64)]
     return ((torch.cat(parts) == label) & (predicted.to(label.device) != label)).cpu()
 
 
@@ -86,7 +86,7 @@ def carried_at_end(
         BadInput: where what maps carry cannot be told of a model.
     """
     with torch.no_grad():
-        predicted = logits_in(probe.model(end)).argmax(1)
+        predicted = ask(probe.model, end).argmax(1)
     if not rankings or not bool(restorable(probe, x, predicted, label).all()):
         return {}
     found = carry(probe.model, probe.taps, x, end, label, predicted, rankings=rankings, draws=draws)

@@ -23,7 +23,7 @@ from undertow.errors import BadInput
 from undertow.information.profiles import differences, drift
 from undertow.information.readers import rival_of, takeover, takeover_depth
 from undertow.measuring.meter import Measured
-from undertow.models.evaluation import logits_in
+from undertow.models.asking import ask
 from undertow.seeds import derive
 from undertow.store import Cell
 from undertow.studies.asked.plan import Unit, carries
@@ -307,7 +307,7 @@ def portrait(
 ) -> dict[Cell, xr.Dataset]:
     """One input as it is, with everything that is measured on it, as an exemplar of one step."""
     with torch.no_grad():
-        logits = logits_in(probe.model(batch.x)).float().cpu()
+        logits = ask(probe.model, batch.x).float().cpu()
     rival = rival_of(logits, batch.y.cpu())
     found = _along_steps(
         probe, batch, batch.draws("null"), np.zeros(1, dtype=np.int64), rival, benign_std

@@ -15,7 +15,7 @@ from undertow.errors import BadInput
 from undertow.information.readers import Readers
 from undertow.measuring.blocks import BATCH, Blocks
 from undertow.measuring.meter import Measured, Meter, Pool
-from undertow.models.evaluation import logits_in
+from undertow.models.asking import ask
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 from undertow.studies.asked.spec import StudySpec
@@ -156,5 +156,5 @@ def _right(models: Mapping[str, nn.Module], x: Images, y: Labels, device: str) -
     right = np.ones(len(y), dtype=bool)
     with torch.no_grad():
         for model in models.values():
-            right &= (logits_in(model(x.to(device))).argmax(dim=1).cpu() == y).numpy()
+            right &= (ask(model, x.to(device)).argmax(dim=1).cpu() == y).numpy()
     return right

@@ -13,7 +13,7 @@ from undertow.attacks import make, settings_of
 from undertow.attacks.driver.match import match as match_strength
 from undertow.data import ImageSet
 from undertow.errors import BadInput
-from undertow.models.evaluation import logits_in
+from undertow.models.asking import ask
 from undertow.progress import Progress
 from undertow.seeds import derive
 from undertow.studies.asked.plan import TOGETHER
@@ -103,7 +103,7 @@ def _calibration(
     x, y = held_out[rows]
     x, y = x.to(device), y.to(device)
     with torch.no_grad():
-        answers = torch.stack([logits_in(model(x)).argmax(dim=1) for model in models])
+        answers = torch.stack([ask(model, x).argmax(dim=1) for model in models])
     right = (answers == y).all(dim=0)
     if not right.any():
         raise BadInput(f"magnitudes cannot be matched: the model gets all of {len(y)} inputs wrong")
