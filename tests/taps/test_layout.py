@@ -55,3 +55,30 @@ def test_registers_and_odd_shapes() -> None:
     assert layout((2, 14 * 10 + 1, 8), (224, 160)).shape == (8, 14, 10)
     assert layout((2, 3, 4, 5, 6), (32, 32)) is None
     assert layout((2,), (32, 32)) is None
+
+
+def test_steps_over_rows_are_positions_and_none_is_set_aside() -> None:
+    """32 steps on 32 × 32 are no 25 patches behind 7 class tokens."""
+    for side in (20, 28, 32, 224):
+        found = layout((2, side, 7), (side, side))
+        assert (found.rows, found.cols, found.prefix) == (side, 1, 0)
+    assert layout((2, 40, 7), (20, 40)).shape == (7, 1, 40)
+    assert layout((2, 16, 7), (16, 16)).shape == (7, 4, 4)  # as many as patches of 4 x 4 ...
+    assert layout((2, 16, 7), (16, 16), sequence=True).shape == (7, 16, 1)  # ... known better
+
+
+def test_only_a_class_token_is_set_aside_by_a_guess() -> None:
+    assert layout((2, 25 + 7, 8), (31, 33)) is None
+    assert layout((2, 25 + 1, 8), (31, 31)).prefix == 1
+    assert layout((2, 16 + 5, 8), (32, 32)).prefix == 5  # such patches divide the input
+
+
+def test_maps_along_time() -> None:
+    found = layout((2, 12, 50), (1, 100))
+    assert (found.kind, found.shape, found.axis) == ("line", (12, 1, 50), 1)
+    output = torch.rand(2, 12, 50)
+    assert torch.equal(found.view(output)[:, :, 0], output)
+    assert found.view(output).data_ptr() == output.data_ptr()
+    assert layout((2, 100, 12), (1, 100)).shape == (12, 1, 100)  # steps first, as recurrent ones
+    assert layout((2, 12, 40), (20, 40)).shape == (12, 1, 40)
+    assert layout((2, 100, 12), (100, 1)).shape == (12, 100, 1)

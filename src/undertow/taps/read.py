@@ -145,7 +145,7 @@ def _checked(tap: Tap, caught: _Caught, image: tuple[int, int], samples: int) ->
     if tap.name not in caught.outputs:
         raise BadInput(f"tap '{tap.name}' gave nothing; was it chosen for this model?")
     shape = tuple(caught.outputs[tap.name].shape)
-    found = layout(shape, image)
+    found = layout(shape, image, sequence=1 in tap.shape[1:])
     if found is None or shape[0] != samples or found.shape != tap.shape:
         got = found.shape if found else shape
         raise BadInput(f"tap '{tap.name}' was chosen with maps {tap.shape} and now gives {got}")

@@ -133,7 +133,7 @@ def _axis(tap: Tap, output: Tensor | None, x: Images) -> int:
     if output is None:
         raise BadInput(f"tap '{tap.name}' gave nothing; was it chosen for this model?")
     shape = tuple(output.shape)
-    found = layout(shape, (x.shape[2], x.shape[3]))
+    found = layout(shape, (x.shape[2], x.shape[3]), sequence=1 in tap.shape[1:])
     if found is None or shape[0] != len(x) or found.shape != tap.shape:
         got = found.shape if found else shape
         raise BadInput(f"tap '{tap.name}' was chosen with maps {tap.shape} and now gives {got}")

@@ -205,7 +205,8 @@ def _made(tensor: Tensor) -> str:
 
 def _call(seen: _Seen, image: tuple[int, int], paths: _Paths, logits: Tensor) -> Call:
     tensor = seen.tensor
-    found = layout(tuple(tensor.shape), image) if len(tensor) == ROWS else None
+    steps = isinstance(seen.module, nn.RNNBase)
+    found = layout(tuple(tensor.shape), image, sequence=steps) if len(tensor) == ROWS else None
     return Call(
         name=seen.name,
         module=seen.module,
