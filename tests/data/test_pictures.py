@@ -65,7 +65,7 @@ def test_class_folders_that_are_numbers_are_those_numbers(tmp_path: Path) -> Non
     assert data.images[:, 0, 0, 0].tolist() == list(range(12))
     for i in (7, 281):
         _save(tmp_path / "some" / str(i) / "x.png", 3)
-    with pytest.warns(UserWarning, match="class '7' gets label 0, '281' label 1"):
+    with pytest.warns(UserWarning, match=r"labels are their places \('7' is 0, '281' 1\)"):
         load_data(str(tmp_path / "some"))
 
 

@@ -32,6 +32,7 @@ def explain(
     mean: options.Mean = None,
     std: options.Std = None,
     output: options.Picked = None,
+    classes: options.Classes = None,
     taps: options.Taps = None,
     readers: Annotated[
         int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
@@ -53,7 +54,7 @@ def explain(
 
     run = run_explanation(
         model, image, label=label, attack=attack, settings=options.settings(set_), target=target,
-        beside=beside, output=options.place(output),
+        beside=beside, output=options.place(output), classes=classes,
         mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
         taps=taps or (), readers=readers, out=out, data_dir=data_dir, device=device, seed=seed,
         progress=terminal(quiet=quiet or as_json),

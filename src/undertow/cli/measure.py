@@ -20,6 +20,7 @@ def measure(
     mean: options.Mean = None,
     std: options.Std = None,
     output: options.Picked = None,
+    classes: options.Classes = None,
     taps: options.Taps = None,
     readers: Annotated[
         int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
@@ -41,7 +42,7 @@ def measure(
         output=options.place(output),
         mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
         taps=tuple(taps or ()), readers=readers,
-        data=DataSpec(name=data, inputs=inputs, select="all"),
+        data=DataSpec(name=data, inputs=inputs, select="all", classes=classes),
     )  # fmt: skip
     run = study(spec, out=out, data_dir=data_dir, device=device, progress=terminal(quiet=quiet))
     found = run.answers.tables[-1] if run.answers else None

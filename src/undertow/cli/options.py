@@ -10,8 +10,8 @@ import typer
 from undertow.errors import BadInput
 
 __all__ = [
-    "DataDir", "DataName", "Device", "Json", "Mean", "ModelName", "Picked", "Quiet", "Set", "Std",
-    "Taps", "Target", "numbers", "place", "settings",
+    "Classes", "DataDir", "DataName", "Device", "Json", "Mean", "ModelName", "Picked", "Quiet",
+    "Set", "Std", "Taps", "Target", "numbers", "place", "settings",
 ]  # fmt: skip
 
 ModelName = Annotated[str, typer.Option(help="A model: a name, path/file.py:factory, …")]
@@ -43,6 +43,13 @@ Picked = Annotated[
         "from 0, or a name.",
     ),
 ]  # fmt: skip
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        help="A file of the model's class names, a line each, where the model does not tell them.",
+    ),
+]
 Std = Annotated[str | None, typer.Option(help="Likewise, by which it divides.")]
 Taps = Annotated[
     list[str] | None,

@@ -92,9 +92,9 @@ def _files(root: Path) -> tuple[list[Path], list[int], list[str]]:
         )
     if numbers and [int(name) for name in classes] != list(range(len(classes))):
         warnings.warn(
-            f"the class folders of {root} are numbers, but not 0 to {len(classes) - 1}: class "
-            f"'{classes[0]}' gets label 0, '{classes[-1]}' label {len(classes) - 1}; a model that "
-            "means other classes by these labels needs a folder for every class",
+            f"the class folders of {root} are numbers, but not 0 to {len(classes) - 1}: labels are "
+            f"their places ('{classes[0]}' is 0, '{classes[-1]}' {len(classes) - 1}); studies and "
+            "commands take the numbers for those of the model's classes",
             stacklevel=3,
         )
     return [path for path, _ in found], [label for _, label in found], classes

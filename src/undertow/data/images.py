@@ -83,6 +83,7 @@ class ImageSet:
 
         Args:
             images: (sample, channel, height, width); uint8, or floats in [0, 1] (rounded to 1/255).
+                Channels may come last, where only so there are one or three of them.
             labels: (sample,), whole numbers from 0.
             classes: class names; numbered where they are not given.
             name: what to call the set.
@@ -222,6 +223,9 @@ def _bytes(images: np.ndarray, name: str) -> np.ndarray:
             f"images of '{name}' have shape {images.shape} "
             "(allowed: sample, channel, height, width)"
         )
+    colours = (1, 3)
+    if images.shape[1] not in colours and images.shape[3] in colours:
+        images = images.transpose(0, 3, 1, 2)
     if images.dtype == np.uint8:
         return images
     if not np.issubdtype(images.dtype, np.floating):

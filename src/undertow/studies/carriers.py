@@ -33,6 +33,7 @@ def run_carriers(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     output: int | str | None = None,
+    classes: str | None = None,
     taps: Sequence[str] = (),
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -54,6 +55,7 @@ def run_carriers(
         mean: subtracted from the input of a model that does not normalise it, one a channel.
         std: divides it.
         output: which of several things that the model puts out are its logits.
+        classes: a file of the model's class names, a line each.
         taps: names or patterns of layers; empty for the automatic choice.
         out: the run directory; a name of its own in ``runs`` by default.
         data_dir: where the data set lies.
@@ -73,7 +75,7 @@ def run_carriers(
         std=None if std is None else tuple(std),
         output=output,
         attacks=(asked.model_copy(update={"control": False}),),
-        data=DataSpec(name=data, inputs=inputs),
+        data=DataSpec(name=data, inputs=inputs, classes=classes),
         taps=tuple(taps),
         cross_check=None,
         readers=0,

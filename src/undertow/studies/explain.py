@@ -97,8 +97,8 @@ def explain(
             known.
         out: the run directory; a temporary one by default.
         progress: told how far it is.
-        options: as :func:`run_explanation` takes them: ``mean``, ``std``, ``output``, ``taps``,
-            ``data_dir``, ``device``, ``seed``.
+        options: as :func:`run_explanation` takes them: ``mean``, ``std``, ``output``,
+            ``classes``, ``taps``, ``readers``, ``data_dir``, ``device``, ``seed``.
 
     Returns:
         Sentences and numbers, and the run behind them.
@@ -127,6 +127,7 @@ def run_explanation(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     output: int | str | None = None,
+    classes: str | None = None,
     taps: Sequence[str] = (),
     readers: int = 0,
     out: str | Path | None = None,
@@ -158,6 +159,7 @@ def run_explanation(
             name=one.name, inputs=one.count + one.others, select="all", first=one.first,
             beside=one.beside, size=one.size, references="beside" if readers == 0 else "train",
             labels={} if label is None else {one.first[0]: label},
+            classes=classes,
         ),
         taps=tuple(taps),
         null=REFERENCES if one.others else ALONE,

@@ -26,9 +26,9 @@ from undertow.studies.answered.conclude import conclude
 from undertow.studies.asked.inputs import (
     answered,
     check_fit,
-    coloured,
     inputs_of,
     models_of,
+    suited,
     training_of,
     with_targets,
     without_readers,
@@ -89,13 +89,13 @@ def study(
         raise BadInput("models and data that are objects are worked on in this process alone")
     executor = _executor(workers, cluster)
     models = models_of(spec, device, models)
-    data = coloured(inputs_of(spec, data_dir, progress, data), models)
+    data = suited(inputs_of(spec, data_dir, progress, data), spec, models, device)
     spec = without_readers(spec, data)
     check_fit(models, data, device)
     told = data.labels
     data = answered(data, spec, models, device)
     spec = with_targets(spec, data.classes)
-    train = training_of(spec, data, data_dir, progress)
+    train = suited(training_of(spec, data, data_dir, progress), spec, models, device)
     manifest = manifest_of(spec, data, train, models, device, plugins_told(spec))
     with create_run(out or Path("runs") / spec.name, spec.plain(), manifest) as writer:
         started = time.monotonic()

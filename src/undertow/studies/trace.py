@@ -25,6 +25,7 @@ def trace(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     output: int | str | None = None,
+    classes: str | None = None,
     taps: Sequence[str] = (),
     readers: int = 2000,
     out: str | Path | None = None,
@@ -45,6 +46,7 @@ def trace(
         mean: subtracted from the input of a model that does not normalise it, one a channel.
         std: divides it.
         output: which of several things that the model puts out are its logits.
+        classes: a file of the model's class names, a line each.
         taps: names or patterns of layers; empty for the automatic choice.
         readers: training inputs that class readers are fitted on; 0 for none.
         out: the run directory; ``runs/trace-MODEL-ATTACK-INDEX`` by default.
@@ -59,11 +61,14 @@ def trace(
     flat = "".join(c if c.isalnum() or c in "_." else "-" for c in model)
     named = attack.rpartition(":")[2]
     name = f"trace-{flat}-{named}-{index}"
-    asked = (data, settings, target, mean, std, output, tuple(taps), readers, seed)
-    if asked != ("cifar10", settings or None, None, None, None, None, (), 2000, 0) or settings:
+    options = (settings or None, target, mean, std, output, classes, tuple(taps) or None)
+    usual = data == "cifar10" and readers == 2000 and seed == 0
+    if not usual or any(option is not None for option in options):
+        asked = (data, readers, seed, *options)
         name += f"-{sha256(repr(asked).encode()).hexdigest()[:8]}"
     return run_explanation(
         model, f"{data}:{index}", attack=attack, settings=settings, target=target, mean=mean,
-        std=std, output=output, taps=taps, readers=readers, out=out or Path("runs") / name,
-        data_dir=data_dir, device=device, seed=seed, name=name, iterates=None, progress=progress,
+        std=std, output=output, classes=classes, taps=taps, readers=readers,
+        out=out or Path("runs") / name, data_dir=data_dir, device=device, seed=seed, name=name,
+        iterates=None, progress=progress,
     )  # fmt: skip

@@ -18,10 +18,11 @@ from undertow.errors import BadInput, UnknownName
 from undertow.models import MODELS, check_output, class_names, known_card, load_model
 from undertow.models.asking import ask
 from undertow.progress import SILENT, Progress
+from undertow.studies.asked.matching import matched, names_in
 from undertow.studies.asked.spec import StudySpec
 
 __all__ = [
-    "answered", "check_fit", "class_number", "coloured", "inputs_of", "models_of", "target_of",
+    "answered", "check_fit", "class_number", "inputs_of", "models_of", "suited", "target_of",
     "training_of", "with_targets", "without_readers",
 ]  # fmt: skip
 
@@ -169,12 +170,22 @@ def _answers(model: nn.Module, data: ImageSet, rows: Tensor, device: str) -> Ten
         )
 
 
-def coloured(data: ImageSet, models: Mapping[str, nn.Module]) -> ImageSet:
-    """Grey pictures of one's own with three channels, where the first model takes three."""
-    model = next(iter(models.values()))
+def suited(
+    data: ImageSet, spec: StudySpec, models: Mapping[str, nn.Module], device: str = "cpu"
+) -> ImageSet:
+    """Images of one's own as the first model takes them: three channels, its classes.
+
+    Raises:
+        BadInput: if their classes are none of the model's.
+    """
+    if data.name in DATASETS:
+        return data
+    name, model = next(iter(models.items()))
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    grey = data.shape[0] == 1 and data.name not in DATASETS
-    return data.coloured() if grey and first is not None and first.in_channels == 3 else data
+    if data.shape[0] == 1 and first is not None and first.in_channels == 3:
+        data = data.coloured()
+    told = () if spec.data.classes is None else names_in(spec.data.classes)
+    return matched(data, name, model, told, device)
 
 
 def check_fit(models: Mapping[str, nn.Module], data: ImageSet, device: str = "cpu") -> None:

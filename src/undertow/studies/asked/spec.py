@@ -121,6 +121,8 @@ class DataSpec(_Strict):
             population to compare your own pictures with.
         labels: true classes of inputs by their places, where the data do not tell them.
         size: (row, col) that your own pictures are brought to.
+        classes: a file with the name of each class of the models, a line each, in the order of
+            their logits, where models of your own do not tell them.
         references: where the null's references come from: ``train``, or ``beside``: this split.
     """
 
@@ -132,6 +134,7 @@ class DataSpec(_Strict):
     beside: str | None = None
     labels: dict[int, int | str] = {}
     size: tuple[Count, Count] | None = None
+    classes: str | None = None
     references: Literal["train", "beside"] = "train"
 
 

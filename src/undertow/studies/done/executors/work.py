@@ -23,7 +23,7 @@ from undertow.information.readers import Reader, Readers
 from undertow.models import fingerprint
 from undertow.models.devices import even_parts, out_of_memory
 from undertow.registry import load_plugins, plugin_hashes
-from undertow.studies.asked.inputs import answered, coloured, inputs_of, models_of, training_of
+from undertow.studies.asked.inputs import answered, inputs_of, models_of, suited, training_of
 from undertow.studies.asked.plan import Unit
 from undertow.studies.asked.spec import StudySpec
 from undertow.studies.done.executors.job import Do, Job, Outcome, Results, Task
@@ -118,9 +118,9 @@ def _build(job: Job) -> Workshop:
     here = versions()
     _same("versions", job.versions, {name: here[name] for name in job.versions})
     models = models_of(spec, job.device)
-    data = coloured(inputs_of(spec, job.data_dir), models)
+    data = suited(inputs_of(spec, job.data_dir), spec, models, job.device)
     data = answered(data, spec, models, job.device)
-    train = training_of(spec, data, job.data_dir)
+    train = suited(training_of(spec, data, job.data_dir), spec, models, job.device)
     weights = {name: fingerprint(model) for name, model in models.items()}
     _same("weights", job.hashes.get("weights", weights), weights)
     images = {part.split: part.fingerprint for part in (data, train)}
