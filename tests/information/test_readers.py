@@ -162,13 +162,35 @@ def test_takeover_step_is_the_first_step_of_a_takeover_that_lasts(taken) -> None
     assert readers.takeover_step(torch.tensor(taken), steps) == (2 * place if place >= 0 else -1)
 
 
+def test_classes_without_inputs_are_not_told_of_and_change_nothing_else() -> None:
+    """The same readers as of the classes that there are, put among all."""
+    x, y, _ = gaussians(900, 3, 6, 0.9)
+    h, hy, _ = gaussians(400, 3, 6, 0.9, seed=1)
+    few = readers.fit({"tap": x}, y, {"tap": h}, hy)
+    where = torch.tensor([1, 4, 6])
+    strange = torch.cat([where[hy], torch.tensor([0, 5])])  # held-out inputs of other classes
+    held = torch.cat([h, torch.randn(2, 6)])
+    many = readers.fit({"tap": x}, where[y], {"tap": held}, strange, classes=8)
+    wanted = readers.class_information(few, {"tap": h})
+    got = readers.class_information(many, {"tap": h})
+    assert torch.equal(got[..., where], wanted)
+    others = [m for m in range(8) if m not in where.tolist()]
+    assert bool(got[..., others].isnan().all())
+    assert many.entropy == pytest.approx(few.entropy)
+    assert many.by_tap["tap"].cross_entropy == few.by_tap["tap"].cross_entropy
+    rival = torch.full((len(h),), 5)
+    assert set(readers.takeover(got, where[hy], rival).tolist()) == {-1}
+
+
 # Bad input and cost -------------------------------------------------------------------------------
 
 
 def test_bad_input() -> None:
     x, y = torch.randn(20, 4), torch.arange(20) % 2
-    with pytest.raises(BadInput, match="no training input of class 1"):
-        readers.fit({"a": x}, 2 * y, {"a": x}, y, classes=3)
+    with pytest.raises(BadInput, match="two classes or more, got 1 of 3 to fit on"):
+        readers.fit({"a": x}, 0 * y, {"a": x}, y, classes=3)
+    with pytest.raises(BadInput, match="and 0 held-out inputs of those"):
+        readers.fit({"a": x}, y, {"a": x}, y + 2, classes=4)
     with pytest.raises(BadInput, match="same taps twice"):
         readers.fit({"a": x}, y, {"b": x}, y)
     with pytest.raises(BadInput, match="tap 'a': 0 rows of held-out features, 0 labels"):

@@ -8,7 +8,8 @@ Ethayarajh et al. 2022, equation 4): C[m] = log2 q(m | t(x)) - log2 p(m), in bit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import log
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -76,8 +77,7 @@ class Readers:
     @property
     def entropy(self) -> float:
         """H(Y) of the prior in bits: what there is to know about the class."""
-        p = self.prior.double()
-        return float(-(p * p.log2()).sum())
+        return float(torch.special.entr(self.prior.double()).sum() / log(2))
 
     @property
     def information(self) -> dict[str, float]:
@@ -113,7 +113,8 @@ def fit(
     Each is a logistic regression on standardised features with an L2 penalty, solved by L-BFGS.
     Penalty (of :data:`PENALTIES`) and temperature (Guo et al. 2017) are chosen by cross-entropy
     on the held-out inputs; with two numbers chosen there, the cross-entropy that is kept is
-    nearly free of optimism.
+    nearly free of optimism. Classes without a training input have no reader: nothing is told of
+    them, and held-out inputs of theirs are left out.
 
     Args:
         training: tap to :func:`features` of benign training inputs.
@@ -123,19 +124,41 @@ def fit(
         classes: M; by default one more than the largest label.
 
     Raises:
-        BadInput: if taps or sizes differ, or a class has no training input.
+        BadInput: if taps or sizes differ, or fewer than two classes have inputs of both kinds.
     """
     count = int(max(labels.max(), held_out_labels.max())) + 1 if classes is None else classes
-    _check(training, labels, held_out, held_out_labels, count)
-    y, y_held = labels.cpu().numpy(), held_out_labels.cpu().numpy()
+    _check(training, labels, held_out, held_out_labels)
+    y, held = labels.cpu().numpy(), held_out_labels.cpu().numpy()
     prior = np.bincount(y, minlength=count) / len(y)
+    known = np.flatnonzero(prior)
+    kept = np.isin(held, known)
+    if len(known) < 2 or not kept.any():
+        raise BadInput(
+            f"readers need inputs of two classes or more, got {len(known)} of {count} to fit on "
+            f"and {int(kept.sum())} held-out inputs of those; give more, or leave readers out"
+        )
+    place = np.searchsorted(known, np.arange(count))
     # Products as small as these wait for a second thread far longer than they compute.
     with threadpool_limits(1, user_api="blas"):
-        readers = {
-            tap: _fit_one(_plain(training[tap]), y, _plain(held_out[tap]), y_held, prior)
+        found = {
+            tap: _fit_one(
+                _plain(training[tap]), place[y], _plain(held_out[tap])[kept], place[held[kept]],
+                prior[known],
+            )
             for tap in training
-        }
+        }  # fmt: skip
+    readers = {tap: _among(reader, known, count) for tap, reader in found.items()}
     return Readers(readers, torch.from_numpy(prior).float())
+
+
+def _among(reader: Reader, known: NDArray[np.int64], count: int) -> Reader:
+    """A reader of some classes as one of all, which answers none of the others."""
+    if len(known) == count:
+        return reader
+    weight = torch.zeros(count, reader.weight.shape[1])
+    bias = torch.full((count,), -torch.inf)
+    weight[known], bias[known] = reader.weight, reader.bias
+    return replace(reader, weight=weight, bias=bias)
 
 
 def class_information(
@@ -144,7 +167,8 @@ def class_information(
     """C[m] = log2 q(m | t(x)) - log2 p(m) at every tap, in bits.
 
     q is the calibrated answer, mixed with the prior p at weight :data:`MIXING`. So C lies between
-    log2(10⁻³) and -log2 p(m), which is log2 M where all classes are equally frequent.
+    log2(10⁻³) and -log2 p(m), which is log2 M where all classes are equally frequent. NaN for
+    classes without a training input.
 
     Args:
         readers: fitted readers; their taps and order are the result's.
@@ -288,7 +312,6 @@ def _check(
     labels: Tensor,
     held_out: Mapping[str, Tensor],
     held_out_labels: Tensor,
-    classes: int,
 ) -> None:
     if list(training) != list(held_out) or not training:
         raise BadInput(f"readers need the same taps twice, got {list(training)}, {list(held_out)}")
@@ -300,9 +323,6 @@ def _check(
                 )
             if not bool(torch.isfinite(values).all()):
                 raise BadInput(f"tap '{tap}': {name} features with NaN or infinite values")
-    absent = set(range(classes)) - set(labels.tolist())
-    if absent:
-        raise BadInput(f"no training input of class {min(absent)}; give some of each class")
 
 
 # Reading ------------------------------------------------------------------------------------------
@@ -321,4 +341,5 @@ def _bits(readers: Readers, tap: str, maps: Mapping[str, Maps]) -> Float[Tensor,
     weight, bias, prior = (v.to(seen.device) for v in (reader.weight, reader.bias, readers.prior))
     logits = backend_of(seen).products(seen, weight) + bias
     mixed = (1 - MIXING) * logits.double().softmax(1) + MIXING * prior
-    return (mixed.log2() - prior.double().log2()).float()
+    bits = mixed.log2() - prior.double().log2()  # of a class that no input was of, -inf - -inf
+    return torch.where(prior > 0, bits, torch.nan).float()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -83,10 +84,24 @@ def readers_for(
                     parts[name].append(reading.features(values).cpu())
                 advance(len(some))
             sets.append(({n: torch.cat(v) for n, v in parts.items()}, images.labels[chosen]))
+    _tell(train, rows)
     fitted = reading.fit(*sets[0], *sets[1], classes=len(train.classes))
     with suppress(Unavailable):  # a cache that cannot be written costs time, not results
         save_readers(fitted, path)
     return fitted
+
+
+def _tell(train: ImageSet, rows: np.ndarray) -> None:
+    """Say which classes have no reader, for want of training inputs."""
+    there = set(train.labels[rows].tolist())
+    absent = [name for k, name in enumerate(train.classes) if k not in there]
+    if absent:
+        few = ", ".join(absent[:3]) + (", …" if len(absent) > 3 else "")
+        warnings.warn(
+            f"{len(absent)} of {len(train.classes)} classes have no training input in {train.name} "
+            f"({few}): class information tells nothing of them",
+            stacklevel=3,
+        )
 
 
 def two_sets(train: ImageSet, held_out: ImageSet | None = None) -> tuple[ImageSet, ImageSet]:
