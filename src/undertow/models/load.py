@@ -20,15 +20,13 @@ from undertow.models.cards import known_card
 from undertow.models.devices import usable
 from undertow.models.evaluation import check_output
 from undertow.models.foreign import hf_model, timm_model
+from undertow.models.normalised import PROBES, normalises
 from undertow.models.registry import MODELS
 from undertow.models.shipping import load_zoo
 from undertow.models.state import load_state
 from undertow.seeds import derive
 
 __all__ = ["Normalised", "class_names", "load_model", "untrained"]
-
-PROBES = (32, 224, 64, 28, 16, 8, 96, 128, 256, 299, 384)
-"""Side lengths tried, in this order, where a model does not say what it takes."""
 
 
 class Normalised(Around):
@@ -59,6 +57,7 @@ def load_model(
     weights: str | Path | None = None,
     output: int | str | None = None,
     device: str | torch.device = "cpu",
+    probe: bool = True,
 ) -> nn.Module:
     """A model that maps inputs in [0, 1] to logits, in evaluation mode, with frozen parameters.
 
@@ -76,6 +75,7 @@ def load_model(
         output: which of several things that the model puts out are its logits: a place, a key or
             an attribute.
         device: where the model shall be.
+        probe: whether to try it on an image, and to warn where it does not normalise it.
 
     Raises:
         UnknownName: if no model has that name.
@@ -95,15 +95,15 @@ def load_model(
     if mean is not None and std is not None and not own:
         _check_channels(model, len(mean), "mean and std")
         model = Normalised(model, mean, std)
-    elif not own and not _seems_normalised(model):
-        warnings.warn(
-            f"the model {_title(spec)} shows no normalisation inside; if it was trained on "
-            "normalised inputs, give mean and std",
-            stacklevel=2,
-        )
     if output is not None:
         model = Picked(model, output)
     model = _settled(model, place)
+    if probe and not own and mean is None and normalises(model) is False:
+        warnings.warn(
+            f"the model {_title(spec)} shows no normalisation inside, its first layer receives the "
+            "image as it is; if it was trained on normalised inputs, give mean and std",
+            stacklevel=2,
+        )
     _check_channels(model, channels, "channels")
     if classes is not None:
         _check_classes(model, classes, _title(spec))
@@ -245,21 +245,6 @@ def _call(factory: nn.Module | Callable[[], Any], title: str) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise BadInput(f"{title}() gives {type(model).__name__} (allowed: a torch module)")
     return model
-
-
-def _seems_normalised(model: nn.Module) -> bool:
-    """Whether some part of the model looks as if it normalised the input."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            continue
-        own = [n for n, _ in (*module.named_buffers(recurse=False), *vars(module).items())]
-        words = [name.rpartition(".")[2].lower(), type(module).__name__.lower()]
-        if any(w.startswith(("normalis", "normaliz")) for w in words):
-            return True
-        if {"mean", "std"} <= {n.lower().strip("_") for n in own}:
-            return True
-    first = next((m for m in model.modules() if not list(m.children())), None)
-    return isinstance(first, nn.BatchNorm2d)
 
 
 def _check_channels(model: nn.Module, channels: int | None, what: str) -> None:

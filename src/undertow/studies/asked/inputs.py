@@ -119,9 +119,15 @@ def without_readers(spec: StudySpec, data: ImageSet) -> StudySpec:
 
 
 def models_of(
-    spec: StudySpec, device: str = "cpu", given: Mapping[str, nn.Module] | None = None
+    spec: StudySpec,
+    device: str = "cpu",
+    given: Mapping[str, nn.Module] | None = None,
+    *,
+    probe: bool = True,
 ) -> dict[str, nn.Module]:
     """The models of a study by name; those that are given need no loading.
+
+    ``probe``: whether each is tried on an image, which warns of a missing normalisation.
 
     Raises:
         UndertowError: if one cannot be loaded, or mean and std have no model to go to.
@@ -137,7 +143,7 @@ def models_of(
         own = name in foreign
         found[name] = load_model(
             given.get(name, name), device=device, mean=spec.mean if own else None,
-            std=spec.std if own else None, output=spec.output if own else None,
+            std=spec.std if own else None, output=spec.output if own else None, probe=probe,
         )  # fmt: skip
     return found
 

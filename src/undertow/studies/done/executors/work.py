@@ -117,7 +117,7 @@ def _build(job: Job) -> Workshop:
     spec = StudySpec(**job.spec)
     here = versions()
     _same("versions", job.versions, {name: here[name] for name in job.versions})
-    models = models_of(spec, job.device)
+    models = models_of(spec, job.device, probe=False)
     data = suited(inputs_of(spec, job.data_dir), spec, models, job.device)
     data = answered(data, spec, models, job.device)
     train = suited(training_of(spec, data, job.data_dir), spec, models, job.device)

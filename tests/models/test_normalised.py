@@ -1,0 +1,64 @@
+"""Normalisation is judged by what the first layer receives, not by what modules are called."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import undertow as ut
+from undertow.models.normalised import normalises
+
+
+class Net(nn.Module):
+    def __init__(self, before: str) -> None:
+        super().__init__()
+        self.before = before
+        self.normalised = nn.Identity()  # a name tells nothing
+        self.bn, self.conv = nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = {
+            "nothing": lambda: x, "crop": lambda: x[:, :, 2:-2],
+            "ordinary": lambda: (x - 0.45) / 0.22,
+            "in place": lambda: x.sub_(0.5).div_(0.5), "batch norm": lambda: self.bn(x),
+            "bytes": lambda: 255 * x, "padded": lambda: nn.functional.pad(x, (1, 1, 1, 1)),
+        }[self.before]()  # fmt: skip
+        return self.head(self.conv(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("before", "does"),
+    [
+        ("nothing", False), ("crop", False), ("padded", False), ("ordinary", True),
+        ("in place", True), ("batch norm", True), ("bytes", True),
+    ],
+)  # fmt: skip
+def test_what_the_first_layer_receives_decides(before: str, does: bool) -> None:
+    assert normalises(Net(before).eval()) is does
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        ut.load_model(Net(before))
+    assert any("no normalisation inside" in str(w.message) for w in told) is not does
+
+
+def test_where_no_image_goes_through_nothing_is_said() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("no such size")
+
+    assert normalises(Odd()) is None
+    assert normalises(nn.Flatten()) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ut.load_model(Odd())
+
+
+def test_shipped_models_normalise_and_no_hook_stays() -> None:
+    model = ut.load_model("digits_cnn")
+    assert normalises(model)
+    assert not any(m._forward_pre_hooks for m in model.modules())
+    assert torch.equal(*(ut.load_model("digits_cnn")(torch.ones(1, 1, 16, 16)) for _ in range(2)))
