@@ -226,9 +226,10 @@ class _OfBatch(_Net):
         return out
 
 
+@pytest.mark.filterwarnings("ignore:.*no normalisation")
 def test_where_maps_cannot_be_put_back_the_rest_is_told_all_the_same() -> None:
     image = torch.rand(1, 12, 12, generator=torch.manual_seed(1))
-    with pytest.warns(UserWarning, match="no normalisation"):
+    with pytest.warns(UserWarning, match="depends on the others in its batch"):
         why = ut.explain(_OfBatch(), image, attack="igsm", settings={"epsilon": 0.9, "stop": False})
     assert why[0].kind == "fooled"
     assert "depends on the others in its batch" in why.sentence

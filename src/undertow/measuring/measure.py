@@ -20,6 +20,7 @@ from undertow.measuring.definitions import attributes, describe
 from undertow.measuring.labels import labelled, with_classes, with_difference
 from undertow.measuring.meter import Meter, Pool, by_row
 from undertow.models.asking import plainly
+from undertow.models.steady import announce
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 from undertow.taps import choose
@@ -97,6 +98,7 @@ def measure(
     """
     x = _example(inputs)
     chosen = taps_of(model, x, taps)
+    announce(model, x)
     pool: Images | Pool | None = references
     if references is None and "references" in NULLS.entry(null).needs:
         pool = _own_pool(model, x, chosen)

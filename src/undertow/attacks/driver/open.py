@@ -12,6 +12,7 @@ from undertow.attacks.driver.oracle import ModelOracle
 from undertow.errors import BadInput
 from undertow.models.asking import ask
 from undertow.models.devices import out_of_memory
+from undertow.models.steady import announce
 from undertow.types import Attack, Images
 
 __all__ = ["open_oracle"]
@@ -26,6 +27,8 @@ def open_oracle(
         BadInput: for a model that cannot take these images, or gives no logits for them.
     """
     classes = {_classes(m, x[:1]) for m in models}
+    for model in models:
+        announce(model, x)
     if len(classes) > 1:
         raise BadInput(f"the models have different numbers of classes: {sorted(classes)}")
     last = all(_takes_channels_last(m, x[:1]) for m in models)

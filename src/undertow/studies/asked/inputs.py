@@ -17,6 +17,7 @@ from undertow.data import DATASETS, UNLABELLED, ImageSet, load_data
 from undertow.errors import BadInput, UnknownName
 from undertow.models import MODELS, check_output, class_names, known_card, load_model
 from undertow.models.asking import ask
+from undertow.models.steady import announce
 from undertow.progress import SILENT, Progress
 from undertow.studies.asked.matching import matched, names_in
 from undertow.studies.asked.spec import StudySpec
@@ -217,6 +218,7 @@ def check_fit(models: Mapping[str, nn.Module], data: ImageSet, device: str = "cp
             reason = str(problem).strip().splitlines()[0][:160]
             shape = " x ".join(map(str, x.shape[1:]))
             raise BadInput(f"model '{name}' cannot take inputs of {shape}: {reason}") from None
+        announce(model, x)
         _announce_chance(name, model, data, device)
 
 
