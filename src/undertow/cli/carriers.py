@@ -35,6 +35,7 @@ def carriers(
     std: options.Std = None,
     output: options.Picked = None,
     classes: options.Classes = None,
+    size: options.Size = None,
     taps: options.Taps = None,
     out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
     data_dir: DataDir = None,
@@ -56,7 +57,8 @@ def carriers(
 
     run = run_carriers(
         model=model, attack=attack, data=data, inputs=inputs, settings=options.settings(set_),
-        target=target, output=options.place(output), classes=classes, rankings=ranking or (),
+        target=target, output=options.place(output), classes=classes,
+        size=options.square(size), rankings=ranking or (),
         mean=options.numbers(mean, "--mean"),
         std=options.numbers(std, "--std"), taps=taps or (), out=out, data_dir=data_dir,
         device=device, seed=seed, workers=workers, progress=terminal(quiet=quiet or as_json),

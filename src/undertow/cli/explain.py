@@ -33,6 +33,7 @@ def explain(
     std: options.Std = None,
     output: options.Picked = None,
     classes: options.Classes = None,
+    size: options.Size = None,
     taps: options.Taps = None,
     readers: Annotated[
         int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
@@ -55,6 +56,7 @@ def explain(
     run = run_explanation(
         model, image, label=label, attack=attack, settings=options.settings(set_), target=target,
         beside=beside, output=options.place(output), classes=classes,
+        size=options.square(size),
         mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
         taps=taps or (), readers=readers, out=out, data_dir=data_dir, device=device, seed=seed,
         progress=terminal(quiet=quiet or as_json),

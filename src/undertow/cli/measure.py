@@ -21,6 +21,7 @@ def measure(
     std: options.Std = None,
     output: options.Picked = None,
     classes: options.Classes = None,
+    size: options.Size = None,
     taps: options.Taps = None,
     readers: Annotated[
         int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
@@ -42,7 +43,8 @@ def measure(
         output=options.place(output),
         mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
         taps=tuple(taps or ()), readers=readers,
-        data=DataSpec(name=data, inputs=inputs, select="all", classes=classes),
+        data=DataSpec(name=data, inputs=inputs, select="all", classes=classes,
+                      size=options.square(size)),
     )  # fmt: skip
     run = study(spec, out=out, data_dir=data_dir, device=device, progress=terminal(quiet=quiet))
     found = run.answers.tables[-1] if run.answers else None

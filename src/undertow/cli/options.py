@@ -11,7 +11,7 @@ from undertow.errors import BadInput
 
 __all__ = [
     "Classes", "DataDir", "DataName", "Device", "Json", "Mean", "ModelName", "Picked", "Quiet",
-    "Set", "Std", "Taps", "Target", "numbers", "place", "settings",
+    "Set", "Size", "Std", "Taps", "Target", "numbers", "place", "settings", "square",
 ]  # fmt: skip
 
 ModelName = Annotated[str, typer.Option(help="A model: a name, path/file.py:factory, …")]
@@ -50,11 +50,20 @@ Classes = Annotated[
         help="A file of the model's class names, a line each, where the model does not tell them.",
     ),
 ]
+Size = Annotated[
+    int | None,
+    typer.Option(min=1, help="Height and width that your own pictures are brought to."),
+]
 Std = Annotated[str | None, typer.Option(help="Likewise, by which it divides.")]
 Taps = Annotated[
     list[str] | None,
     typer.Option("--taps", help="A layer to read, or a pattern; may be repeated. By choice."),
 ]
+
+
+def square(given: int | None) -> tuple[int, int] | None:
+    """Height and width, where one number was given for both."""
+    return None if given is None else (given, given)
 
 
 def place(given: str | None) -> int | str | None:

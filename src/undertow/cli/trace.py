@@ -25,6 +25,7 @@ def trace(
     std: options.Std = None,
     output: options.Picked = None,
     classes: options.Classes = None,
+    size: options.Size = None,
     taps: options.Taps = None,
     readers: Annotated[
         int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
@@ -45,6 +46,7 @@ def trace(
     run = run_trace(
         model=model, attack=attack, data=data, index=index, settings=options.settings(set_),
         target=target, output=options.place(output), classes=classes,
+        size=options.square(size),
         mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
         taps=taps or (), readers=readers, out=out, data_dir=data_dir, device=device, seed=seed,
         progress=terminal(quiet=quiet),

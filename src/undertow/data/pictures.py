@@ -94,7 +94,8 @@ def read_pictures(
             first, this = found.pixels[0].shape[:2], pixels.shape[:2]
             raise BadInput(
                 f"{path} is {this[0]} x {this[1]}, {files[found.kept[0]]} is "
-                f"{first[0]} x {first[1]} (allowed: pictures of one size)"
+                f"{first[0]} x {first[1]} (allowed: pictures of one size; --size 224, say, brings "
+                "the middle of each to that)"
             )
         total += pixels.nbytes
         if total > BYTES:

@@ -34,6 +34,7 @@ def run_carriers(
     std: Sequence[float] | None = None,
     output: int | str | None = None,
     classes: str | None = None,
+    size: tuple[int, int] | None = None,
     taps: Sequence[str] = (),
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -56,6 +57,7 @@ def run_carriers(
         std: divides it.
         output: which of several things that the model puts out are its logits.
         classes: a file of the model's class names, a line each.
+        size: (row, col) that pictures of your own are brought to.
         taps: names or patterns of layers; empty for the automatic choice.
         out: the run directory; a name of its own in ``runs`` by default.
         data_dir: where the data set lies.
@@ -75,7 +77,7 @@ def run_carriers(
         std=None if std is None else tuple(std),
         output=output,
         attacks=(asked.model_copy(update={"control": False}),),
-        data=DataSpec(name=data, inputs=inputs, classes=classes),
+        data=DataSpec(name=data, inputs=inputs, classes=classes, size=size),
         taps=tuple(taps),
         cross_check=None,
         readers=0,

@@ -98,7 +98,7 @@ def explain(
         out: the run directory; a temporary one by default.
         progress: told how far it is.
         options: as :func:`run_explanation` takes them: ``mean``, ``std``, ``output``,
-            ``classes``, ``taps``, ``readers``, ``data_dir``, ``device``, ``seed``.
+            ``classes``, ``size``, ``taps``, ``readers``, ``data_dir``, ``device``, ``seed``.
 
     Returns:
         Sentences and numbers, and the run behind them.
@@ -128,6 +128,7 @@ def run_explanation(
     std: Sequence[float] | None = None,
     output: int | str | None = None,
     classes: str | None = None,
+    size: tuple[int, int] | None = None,
     taps: Sequence[str] = (),
     readers: int = 0,
     out: str | Path | None = None,
@@ -145,7 +146,7 @@ def run_explanation(
     if attack is None and (settings or target is not None):
         raise BadInput("settings and a target belong to an attack: name one")
     title, card = _titled(model)
-    one = _Asked(image, card, beside, data_dir, progress)
+    one = _Asked(image, card, beside, data_dir, size, progress)
     label, readers = one.label(label), one.readers(readers)
     spec = StudySpec(
         name=name or "-".join(["explain", title, Path(one.called).name, *filter(None, [attack])]),
@@ -221,14 +222,21 @@ class _Asked:
         card: of the model, where it has one.
         beside: a data set to compare with.
         data_dir: where a named set's files lie.
+        size: (row, col) that pictures are brought to, where nothing stands beside them.
         progress: told about downloads.
     """
 
     def __init__(
-        self, image: Any, card: Card | None, beside: Any, data_dir: Any, progress: Progress
+        self,
+        image: Any,
+        card: Card | None,
+        beside: Any,
+        data_dir: Any,
+        size: tuple[int, int] | None,
+        progress: Progress,
     ) -> None:
         self.beside: str | None = None
-        self.size: tuple[int, int] | None = None
+        self.size = size
         self.given: ImageSet | None = None
         self.name = self.called = "given"
         self.stamp: Any = None
@@ -240,7 +248,8 @@ class _Asked:
         else:
             name = beside if beside is not None else usual
             others = None if name is None else load_data(name, data_dir=data_dir, progress=progress)
-        self.size = None if others is None else (others.shape[1], others.shape[2])
+        if others is not None:
+            self.size = others.shape[1], others.shape[2]
         self.classes = others.classes if others is not None else ()
         own = self._own(image, data_dir, progress)
         self.count, self.first = len(own), tuple(range(len(own)))
@@ -281,7 +290,7 @@ class _Asked:
             return False
         if not (name in DATASETS or is_source(name) or Path(name).expanduser().exists()):
             return False
-        data = load_data(name, data_dir=data_dir, progress=progress)
+        data = load_data(name, data_dir=data_dir, size=self.size, progress=progress)
         if not 0 <= int(index) < len(data):
             raise BadInput(f"there is no input {index} in {name} (allowed: 0 to {len(data) - 1})")
         self.name, self.called, self.classes = name, f"{name}-{index}", data.classes

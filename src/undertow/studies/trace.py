@@ -26,6 +26,7 @@ def trace(
     std: Sequence[float] | None = None,
     output: int | str | None = None,
     classes: str | None = None,
+    size: tuple[int, int] | None = None,
     taps: Sequence[str] = (),
     readers: int = 2000,
     out: str | Path | None = None,
@@ -47,6 +48,7 @@ def trace(
         std: divides it.
         output: which of several things that the model puts out are its logits.
         classes: a file of the model's class names, a line each.
+        size: (row, col) that pictures of your own are brought to.
         taps: names or patterns of layers; empty for the automatic choice.
         readers: training inputs that class readers are fitted on; 0 for none.
         out: the run directory; ``runs/trace-MODEL-ATTACK-INDEX`` by default.
@@ -61,14 +63,14 @@ def trace(
     flat = "".join(c if c.isalnum() or c in "_." else "-" for c in model)
     named = attack.rpartition(":")[2]
     name = f"trace-{flat}-{named}-{index}"
-    options = (settings or None, target, mean, std, output, classes, tuple(taps) or None)
+    options = (settings or None, target, mean, std, output, classes, size, tuple(taps) or None)
     usual = data == "cifar10" and readers == 2000 and seed == 0
     if not usual or any(option is not None for option in options):
         asked = (data, readers, seed, *options)
         name += f"-{sha256(repr(asked).encode()).hexdigest()[:8]}"
     return run_explanation(
         model, f"{data}:{index}", attack=attack, settings=settings, target=target, mean=mean,
-        std=std, output=output, classes=classes, taps=taps, readers=readers,
+        std=std, output=output, classes=classes, size=size, taps=taps, readers=readers,
         out=out or Path("runs") / name, data_dir=data_dir, device=device, seed=seed, name=name,
         iterates=None, progress=progress,
     )  # fmt: skip
