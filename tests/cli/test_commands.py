@@ -147,3 +147,26 @@ def test_explain_says_the_sentence_first_and_the_report_last(undertow, tmp_path:
     )  # fmt: skip
     assert prose(told["explanations"][0]["sentence"]) == first
     assert told["explanations"][0]["kind"] in ("fooled", "held")
+
+
+def test_pictures_of_several_sizes_are_brought_to_the_one_asked_for(
+    undertow, tmp_path: Path
+) -> None:
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name, side in (("a", 16), ("b", 24)):
+        pixels = rng.integers(0, 255, (side, side), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    own = tmp_path / "net.py"
+    own.write_text("import undertow as ut\ndef make(): return ut.load_model('digits_cnn')\n")
+    asked = ["explain", tmp_path, "--model", f"{own}:make", "--out", tmp_path / "run", "-q"]
+    said = undertow(*asked)
+    assert said.code == 2
+    assert "--size 224" in said.err
+    said = undertow(*asked, "--size", 16)
+    assert said.code == 0, said.err
+    assert [line.split(":")[0] for line in said.out.splitlines()[:2]] in (
+        ["a.png", "b.png"], ["b.png", "a.png"]
+    )  # fmt: skip
