@@ -28,9 +28,13 @@ ORDER = ("paper", "carriers")
 """Studies that the page tells of, in this order."""
 FIGURES = {
     "drift": 5, "leaning": 1, "turning": 1, "trajectory": 1, "aggregate": 3, "change": 1,
-    "solid_dashed": 2, "takeover": 1, "transfer": 2, "restoration": 5, "carrying": 2,
+    "solid_dashed": 2, "takeover": 1, "transfer": 2,
 }  # fmt: skip
 """Which figures the page shows, and how many of each at most."""
+OWN = {"carriers": ({"restoration": 5, "carrying": 2}, "What the maps")}
+"""Figures, and how titles of tables begin, of studies of one thing."""
+NUMBERS = 20
+"""Most numbers of a claim on the page; the run has all."""
 
 
 def _sessions(run: Run) -> list[dict[str, Any]]:
@@ -60,7 +64,8 @@ def keep(run_path: Path) -> None:
     for old in here.glob("*.png"):
         old.unlink()
     pictures = []
-    for name, most in FIGURES.items():
+    figures, begin = OWN.get(str(run.spec["name"]), (FIGURES, ""))
+    for name, most in figures.items():
         figure = KNOWN[name]
         for number, choice in enumerate(_choices(name, figure.choices(run), run)[:most]):
             data = figure.from_run(run, **choice)
@@ -74,7 +79,9 @@ def keep(run_path: Path) -> None:
         "versions": manifest["versions"],
         "sessions": _sessions(run),
         "strengths": manifest["strengths"],
-        "answers": run.answers.model_dump(
+        "answers": run.answers.model_copy(
+            update={"tables": tuple(t for t in run.answers.tables if t.title.startswith(begin))}
+        ).model_dump(
             mode="json", include={"headline", "questions", "transfers", "tables", "caveats"}
         ),
         "restorations": _first(run),
@@ -184,10 +191,12 @@ def _claim(claim: dict[str, Any]) -> Iterator[str]:
     if claim["control"] is not None:
         yield from ("", f"Controls: {prose(claim['control']['sentence'])}")
     yield from ("", "| number | value | 95 % interval | unit | n |", "|---|---|---|---|---|")
-    for x in claim["numbers"]:
+    for x in claim["numbers"][:NUMBERS]:
         reach = "–" if x["low"] is None else prose(f"{x['low']:.3f} to {x['high']:.3f}")
         value = "–" if x["value"] is None else prose(f"{x['value']:.3f}")
         yield f"| {_cell(prose(x['name']))} | {value} | {reach} | {x['unit']} | {x['n'] or ''} |"
+    if len(claim["numbers"]) > NUMBERS:
+        yield from ("", f"… and {len(claim['numbers']) - NUMBERS} more numbers in the run.")
     yield ""
 
 

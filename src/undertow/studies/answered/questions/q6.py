@@ -178,7 +178,7 @@ def _areas_told(cell: Cell, data: xr.Dataset, among: tuple[str, str]) -> Iterabl
     if data.sizes["sample"] < 2:
         return
     for name in among:
-        found = points(_area(name, data).mean(axis=1)[:, None])
+        found = points(np.nanmean(_area(name, data), axis=1)[:, None])
         yield number(
             f"{cell.attack}, mean area, {label_of(name)}",
             Interval(*(float(v[0] or 0) for v in (found.mean, found.low, found.high))),
