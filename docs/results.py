@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from undertow.store import Run
 
 HERE = Path(__file__).resolve().parent / "results"
-ORDER = ("paper", "carriers")
+ORDER = ("paper", "carriers", "carriers-digits")
 """Studies that the page tells of, in this order."""
 FIGURES = {
     "drift": 5, "leaning": 1, "turning": 1, "trajectory": 1, "aggregate": 3, "change": 1,
     "solid_dashed": 2, "takeover": 1, "transfer": 2,
 }  # fmt: skip
 """Which figures the page shows, and how many of each at most."""
-OWN = {"carriers": ({"restoration": 5, "carrying": 2}, "What the maps")}
+OWN = dict.fromkeys(ORDER[1:], ({"restoration": 5, "carrying": 2}, "What the maps"))
 """Figures, and how titles of tables begin, of studies of one thing."""
 NUMBERS = 20
 """Most numbers of a claim on the page; the run has all."""
