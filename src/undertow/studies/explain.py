@@ -159,8 +159,7 @@ def run_explanation(
         data=DataSpec(
             name=one.name, inputs=one.count + one.others, select="all", first=one.first,
             beside=one.beside, size=one.size, references="beside" if readers == 0 else "train",
-            labels={} if label is None else {one.first[0]: label},
-            classes=classes,
+            labels={} if label is None else {one.first[0]: label}, classes=classes,
         ),
         taps=tuple(taps),
         null=REFERENCES if one.others else ALONE,
