@@ -20,7 +20,8 @@ from undertow.information import readers as reading
 from undertow.information.backend import using
 from undertow.information.matrices import evidence
 from undertow.measuring.measure import measure, measure_with
-from undertow.measuring.meter import Meter, _evidence
+from undertow.measuring.meter import Meter
+from undertow.measuring.seen import evidence_of
 from undertow.types import Trajectory
 
 CLASSES = 4
@@ -221,10 +222,10 @@ def test_evidence_by_one_product_is_evidence(samples) -> None:
     maps, weight = torch.rand(samples, 6, 4, 3), torch.randn(7, 6)
     whole = weight[:, None, :, None, None].expand(7, samples, 6, 4, 3)
     truth = evidence(maps, whole.contiguous())
-    torch.testing.assert_close(_evidence(maps, whole), truth)
-    torch.testing.assert_close(_evidence(maps, whole.contiguous()), truth)
-    one_by_one = [_evidence(m[None], whole[:, :1]) for m in maps]
-    assert torch.equal(torch.cat(one_by_one), _evidence(maps, whole))
+    torch.testing.assert_close(evidence_of(maps, whole), truth)
+    torch.testing.assert_close(evidence_of(maps, whole.contiguous()), truth)
+    one_by_one = [evidence_of(m[None], whole[:, :1]) for m in maps]
+    assert torch.equal(torch.cat(one_by_one), evidence_of(maps, whole))
 
 
 # Trajectories -------------------------------------------------------------------------------------
@@ -409,10 +410,10 @@ def test_nothing_of_earlier_batches_is_kept(model, monkeypatch) -> None:
     sizes: list[int] = []
     see, found = Meter.see, Meter.found
 
-    def watched_see(meter: Meter, x: Tensor) -> Any:
+    def watched_see(meter: Meter, x: Tensor, towards: Any) -> Any:
         sizes.append(len(x))
         assert sum(ref() is not None for ref in alive) <= 2
-        seen = see(meter, x)
+        seen = see(meter, x, towards)
         alive.append(weakref.ref(seen))
         return seen
 

@@ -90,7 +90,7 @@ def test_oip_net_of_the_shift_null(meter: Meter) -> None:
     for number, tap in enumerate(meter.taps):
         if not tap.spatial:
             continue
-        evidence = seen.evidence.values
+        evidence = seen.evidence
         rows, cols = evidence.shape[-2:]
         maps = pooled(seen.maps[tap.name], (rows, cols)).flatten(2)
         offsets = 1 + (draws.uniform((4,)).double() * (rows * cols - 1)).long()

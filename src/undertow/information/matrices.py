@@ -15,10 +15,14 @@ from undertow.information.grids import Grid, coarser, pooled
 from undertow.information.nulls import Null, mismatch
 from undertow.types import Draws, Estimator
 
-__all__ = ["Chosen", "Coded", "Matrices", "References", "chance", "evidence", "source", "target"]
+__all__ = [
+    "Chosen", "Coded", "Matrices", "Parts", "References", "chance", "evidence", "source", "target",
+]  # fmt: skip
 
 Chosen: TypeAlias = Int64[Tensor, "sample repeat"] | None
 """Numbers of the references of each sample; the same ones for S and for T."""
+Parts: TypeAlias = Int64[Tensor, "sample part"] | None
+"""Numbers that a sample's own parts have among those of the references; all, in their order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,14 +91,17 @@ class Coded:
             self._codes[key] = estimator.encode(made.flatten(1, 2).flatten(2))
         return self._codes[key]
 
-    def drawn(self, estimator: Estimator, grid: Grid, pool: Coded, chosen: Tensor) -> Any:
+    def drawn(
+        self, estimator: Estimator, grid: Grid, pool: Coded, chosen: Tensor, parts: Parts = None
+    ) -> Any:
         """Codes of their references, other ones for each sample: (sample, repeat times part)."""
         key = (estimator, grid, "drawn")
         if key not in self._codes:
-            parts = pool.values.shape[1]
-            reference = chosen.repeat_interleave(parts, dim=1)
-            part = torch.arange(parts, device=chosen.device).repeat(chosen.shape[1])
-            self._codes[key] = pool.codes(estimator, grid)[reference, part.expand_as(reference)]
+            if parts is None:
+                parts = torch.arange(pool.values.shape[1], device=chosen.device)[None]
+            reference = chosen.repeat_interleave(parts.shape[1], dim=1)
+            part = parts.repeat(1, chosen.shape[1]).expand_as(reference)
+            self._codes[key] = pool.codes(estimator, grid)[reference, part]
         return self._codes[key]
 
 
@@ -156,6 +163,7 @@ def target(
     null: Null = mismatch,
     draws: Draws | None = None,
     chosen: Chosen = None,
+    parts: Parts = None,
 ) -> Matrices:
     """Target MI, T[j, m] = I(t_j ; E_m) on the coarser of the two grids.
 
@@ -167,6 +175,8 @@ def target(
         null: how counterparts are replaced; see :data:`undertow.information.NULLS`.
         draws: random numbers of the samples, for ``shift`` and ``shuffle``.
         chosen: which references each sample is held against; all of them where not said.
+        parts: which of the references' classes those of ``evidence`` are, where they are a few,
+            other ones for each sample (the mismatch null alone asks for it).
 
     Returns:
         Matrices of shape (sample, map, class).
@@ -174,7 +184,7 @@ def target(
     Raises:
         BadInput: if a grid has a single position, or values are not finite.
     """
-    return _between(estimator, maps, evidence, reference_evidence, null, draws, chosen)
+    return _between(estimator, maps, evidence, reference_evidence, null, draws, chosen, parts)
 
 
 def _between(
@@ -185,15 +195,21 @@ def _between(
     null: Null,
     draws: Draws | None,
     chosen: Chosen,
+    parts: Parts = None,
 ) -> Matrices:
     """Bits between maps and their counterparts on the grid they share, (sample, map, part)."""
     coded, counterpart = _coded(maps), _coded(others)
     grid = _common(counterpart, coded)
     codes = coded.codes(estimator, grid)
     raw = estimator.pairwise(codes, counterpart.codes(estimator, grid))
+    if parts is not None and chosen is None and isinstance(references, References):
+        chosen = torch.arange(len(references.values), device=parts.device).expand(len(parts), -1)
     if null is mismatch and chosen is not None and isinstance(references, References):
-        drawn = counterpart.drawn(estimator, grid, references, chosen)
+        drawn = counterpart.drawn(estimator, grid, references, chosen, parts)
         return _matrices(raw, estimator.pairwise(codes, drawn))
+    if parts is not None and isinstance(references, References):
+        # Only nulls come here that count the references and look at none.
+        references = References(references.values[:, parts[0]])
     unrelated = _unrelated(estimator, counterpart, references, grid, null, draws)
     return _matrices(raw, estimator.pairwise(codes, unrelated))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,6 +33,7 @@ class Blocks:
         draws: random numbers of all rows; by their number where not given.
         batch: rows measured at once.
         keep: rows whose matrices are kept, ascending.
+        towards: classes of each row that are measured on a model of however many.
         also: meters beside the first one, which give more profiles from the same forward pass.
 
     Raises:
@@ -47,10 +49,12 @@ class Blocks:
         batch: int,
         keep: tuple[int, ...],
         also: Mapping[str, Meter] | None = None,
+        towards: Int64[Tensor, "sample class"] | None = None,
     ) -> None:
         if batch < 1:
             raise BadInput(f"batch_size is at least 1, got {batch}")
         self.meter, self.x, self.batch, self.keep = meter, x, batch, keep
+        self.towards = towards
         self.draws, self.also = by_row(0, len(x)) if draws is None else draws, also or {}
 
     def run(self, progress: Progress) -> Measured:
@@ -69,7 +73,8 @@ class Blocks:
         draws = self.draws[torch.arange(start, stop)]
         rows = [row - start for row in self.keep if start <= row < stop]
         x = self.x[start:stop]
-        seen = self.meter.see(x if isinstance(x, Tensor) else x[0])
+        towards = None if self.towards is None else self.towards[start:stop]
+        seen = self.meter.see(x if isinstance(x, Tensor) else x[0], towards)
         found = self.meter.found(seen, draws=draws, keep=rows)
         for name, meter in self.also.items():
             more = meter.found(seen, draws=draws).profiles

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import xarray as xr
 
+from undertow.measuring.among import among_which
 from undertow.measuring.meter import Meter
 from undertow.types import Trajectory
 
@@ -26,7 +27,7 @@ DEFINITIONS: Final = {
     "oip": "mean over maps j of t_j, t_j = mean over classes m of T_net[j,m]",
     "oip_shift": "oip_raw less its mean under the shift null: the input's own evidence moved "
     "around the torus, 4 times",
-    "flow": "F[m] = mean over maps j of T_net[j,m]; its mean over classes is oip",
+    "flow": "F[m] = mean over maps j of T_net[j,m]; its mean over the classes of oip is oip",
     "drift": "F[rival] - F[true class]; the rival of an adversarial input is the class it is "
     "given, of an input alone the runner-up of its logits",
     "turn": "first tap from which drift is positive for good",
@@ -90,7 +91,7 @@ def describe(dataset: xr.Dataset) -> xr.Dataset:
     return dataset
 
 
-def attributes(meter: Meter, trajectory: Trajectory | None) -> dict[str, Any]:
+def attributes(meter: Meter, trajectory: Trajectory | None, classes: int) -> dict[str, Any]:
     """What was used: definitions, estimator, null, evidence tap, attack."""
     last = [tap.name for tap in meter.taps if tap.spatial][-1]
     found: dict[str, Any] = {
@@ -98,6 +99,7 @@ def attributes(meter: Meter, trajectory: Trajectory | None) -> dict[str, Any]:
         "null": meter.null_name,
         "references": meter.count,
         "evidence_tap": last,
+        "classes": "all" if meter.every else among_which(classes),
         "caveat": CAVEAT,
         "missing": "profiles are NaN at taps without spatial extent: they have none there",
         **{f"definition_{name}": text for name, text in DEFINITIONS.items()},

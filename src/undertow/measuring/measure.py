@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 import xarray as xr
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -15,10 +16,12 @@ from undertow.data import ImageSet
 from undertow.errors import BadInput
 from undertow.information import NULLS
 from undertow.information.readers import Readers
+from undertow.measuring.among import LEADING
 from undertow.measuring.blocks import BATCH, Blocks
 from undertow.measuring.definitions import attributes, describe
 from undertow.measuring.labels import labelled, with_classes, with_difference
-from undertow.measuring.meter import Meter, Pool, by_row
+from undertow.measuring.meter import Meter, by_row
+from undertow.measuring.seen import Pool
 from undertow.models.asking import plainly
 from undertow.models.steady import announce
 from undertow.progress import SILENT, Progress
@@ -141,7 +144,8 @@ def measure_with(
     if isinstance(inputs, ImageSet) and y is None:
         y = inputs.labels
     keep = _kept_rows(keep_matrices, len(x))
-    blocks = Blocks(meter, x, draws=draws, batch=batch_size, keep=keep, also=also)
+    towards = _asked_classes(trajectory, y, len(x))
+    blocks = Blocks(meter, x, draws=draws, batch=batch_size, keep=keep, also=also, towards=towards)
     found = blocks.run(progress)
     more = {n: found.profiles.pop(n) for n in list(found.profiles) if "@" in n}
     row = "sample" if trajectory is None else "record"
@@ -154,7 +158,7 @@ def measure_with(
     dataset = with_classes(dataset, row, trajectory, y)
     if trajectory is not None and benign_std is not None:
         dataset = with_difference(dataset, benign_std)
-    dataset = describe(dataset).assign_attrs(attributes(meter, trajectory))
+    dataset = describe(dataset).assign_attrs(attributes(meter, trajectory, dataset.sizes["class"]))
     return dataset.assign({n: dataset[n.partition("@")[0]].copy(data=v) for n, v in more.items()})
 
 
@@ -240,6 +244,18 @@ def _found_references(model: nn.Module) -> References | None:
     train = load_data(data, "fit")
     rows = np.random.default_rng(derive(0, "references")).choice(len(train), POOL, replace=False)
     return train[np.sort(rows)][0]
+
+
+def _asked_classes(
+    trajectory: Trajectory | None, y: Int64[Tensor, " _"] | None, rows: int
+) -> Int64[Tensor, "sample class"] | None:
+    """Classes whose flow is told of: the true one, and along a trajectory those of its ends."""
+    if trajectory is None:
+        return None if y is None or len(y) != rows else y.cpu().long()[:, None]
+    end = trajectory.end_logits.cpu().float()
+    leading = end.topk(min(LEADING, end.shape[1]), dim=1).indices
+    of_sample = torch.cat([trajectory.label.cpu()[:, None], leading], dim=1)
+    return of_sample[trajectory.sample.cpu()]
 
 
 def _kept_rows(keep: Collection[int], rows: int) -> tuple[int, ...]:

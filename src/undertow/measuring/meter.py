@@ -5,44 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Final, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from undertow import taps as reading
 from undertow.errors import BadInput
 from undertow.information import ESTIMATORS, NULLS
-from undertow.information.grids import coarser, exact
-from undertow.information.matrices import (
-    Chosen,
-    Coded,
-    Matrices,
-    References,
-    chance,
-    evidence,
-    source,
-    target,
-)
+from undertow.information.matrices import Chosen, Matrices, Parts, chance, source, target
 from undertow.information.nulls import mismatch, shift
-from undertow.information.profiles import all_profiles, oip
+from undertow.information.profiles import Part, all_profiles, flow, oip
 from undertow.information.readers import Readers, class_information
-from undertow.models.devices import even_parts
+from undertow.measuring.among import spread
+from undertow.measuring.seen import REFERENCES, Forwarded, Pool
 from undertow.seeds import derive
-from undertow.taps.read import Reading
 from undertow.types import Draws, Estimator, Images, Tap
 
-__all__ = ["PARTS", "REFERENCES", "Forwarded", "Measured", "Meter", "Pool", "TapMatrices", "by_row"]
+__all__ = ["PARTS", "Measured", "Meter", "TapMatrices", "by_row"]
 
-PARTS = {"": "net", "_raw": "raw", "_null": "null"}
+PARTS: Final[dict[str, Part]] = {"": "net", "_raw": "raw", "_null": "null"}
 """Suffix of a profile's name to the part of the matrices that it is built from."""
 
-REFERENCES: Final = 8
-"""References that an input is held against, of those that there are."""
 _SHIFT: Final = partial(shift, repeats=4)
 """The other null that a claim on OIP must hold under."""
 
@@ -54,10 +41,17 @@ Profiles: TypeAlias = dict[str, Float[Tensor, " sample *class"]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TapMatrices:
-    """S and T of one tap for the rows asked for, (row, channel, map) and (row, map, class)."""
+    """S and T of one tap for the rows asked for, (row, channel, map) and (row, map, class).
+
+    Args:
+        S: source MI.
+        T: target MI of the classes that OIP is over.
+        more: target MI of the other classes that were measured, where not all are.
+    """
 
     S: Matrices
     T: Matrices
+    more: Matrices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,7 +62,7 @@ class Measured:
         logits: (sample, class).
         profiles: iip, oip, ioc, (sample, tap), and flow, (sample, tap, class), with the suffixes
             of :data:`PARTS`; beside the mismatch null ``oip_shift``, OIP net of the shift null; NaN
-            at taps without spatial extent.
+            at taps without spatial extent, and at classes that were not measured.
         class_information: (sample, tap, class), or ``None`` without readers.
         kept: tap number to matrices of the rows that were to be kept.
     """
@@ -77,101 +71,6 @@ class Measured:
     profiles: dict[str, NDArray[np.float32]]
     class_information: NDArray[np.float32] | None
     kept: dict[int, TapMatrices] = field(default_factory=dict)
-
-
-class Forwarded:
-    """What one forward pass over a batch showed, ready for any number of estimators.
-
-    Args:
-        x: the inputs.
-        reading: of them, with evidence maps.
-    """
-
-    def __init__(self, x: Images, reading: Reading) -> None:
-        assert reading.contracted is not None
-        if not bool(torch.isfinite(reading.logits).all()):
-            raise BadInput("the model puts out logits that are NaN or infinite")
-        self.logits = reading.logits
-        self.inputs = Coded(exact(x.to(reading.logits.device)))
-        self.evidence = Coded(reading.contracted)
-        self.maps = dict(reading.maps)
-        self._coded: dict[str, tuple[Coded, Coded]] = {}
-
-    @classmethod
-    def of(cls, model: nn.Module, taps: Sequence[Tap], x: Images) -> Forwarded:
-        """Run the model on a batch.
-
-        Raises:
-            BadInput: if the logits are not finite.
-        """
-        return cls(x, reading.read(model, x, taps, contract=_evidence))
-
-    def on_both_grids(self, tap: Tap) -> tuple[Coded, Coded]:
-        """The maps of a tap as they are, and on the grid that they share with the evidence."""
-        if tap.name not in self._coded:
-            fine = Coded(self.maps[tap.name])
-            shared = _on_grid_of(self.evidence, fine)
-            if _quarters(fine, shared):
-                self.maps[tap.name] = shared.values  # the same to a class reader, and smaller
-            self._coded[tap.name] = fine, shared
-        return self._coded[tap.name]
-
-
-class Pool:
-    """Benign inputs, of which each measured input draws its own references.
-
-    They are read when they are first needed, and encoded once.
-
-    Args:
-        model: whose evidence maps they carry.
-        taps: where it is read; the last spatial one carries the evidence.
-        images: benign training inputs.
-        batch: how many are read at once.
-    """
-
-    def __init__(
-        self, model: nn.Module, taps: Sequence[Tap], images: Images, batch: int = REFERENCES
-    ) -> None:
-        self.inputs = References(exact(images))
-        self._unread: tuple[nn.Module, list[Tap], Sequence[Images]] | None = (
-            model,
-            [tap for tap in taps if tap.spatial][-1:],
-            [images[a:b] for a, b in even_parts(0, len(images), batch)],
-        )
-
-    @cached_property
-    def evidence(self) -> References:
-        """Their evidence maps, (reference, class, row, col)."""
-        assert self._unread is not None
-        model, last, rows = self._unread
-        parts = [reading.read(model, x, last, contract=_evidence).contracted for x in rows]
-        self._unread = None  # nothing keeps the model
-        return References(torch.cat([part for part in parts if part is not None]))
-
-    def __len__(self) -> int:
-        return len(self.inputs.values)
-
-    def few(self, count: int) -> Pool:
-        """The first of them."""
-        other = copy(self)
-        other.inputs = References(self.inputs.values[:count])
-        if self._unread is not None:
-            model, last, rows = self._unread
-            other._unread = model, last, [torch.cat(list(rows))[:count]]
-        else:
-            other.evidence = References(self.evidence.values[:count])
-        return other
-
-    def drawn(self, draws: Draws, count: int) -> Chosen:
-        """Which of them each input is held against; ``None`` where it is all of them."""
-        if len(self) <= count:
-            return None
-        # Other numbers than those by which evidence is moved around.
-        own, size, device = Draws(draws.seeds ^ 0x5EED), len(self), self.inputs.values.device
-        if size < 64 * count:
-            return own.uniform((size,)).argsort(dim=1)[:, :count].to(device)
-        # Of so many, one is hardly drawn twice; and it does no harm.
-        return (own.uniform((count,)).double() * size).long().clamp(max=size - 1).to(device)
 
 
 class Meter:
@@ -241,23 +140,34 @@ class Meter:
         return other
 
     @property
+    def every(self) -> bool:
+        """Whether all classes are measured, however many: a null of one's own gets references."""
+        return self.null is not mismatch and "references" in self.null_needs
+
+    @property
     def shifted(self) -> bool:
         """Whether OIP is measured net of the shift null, too."""
         return self.null is mismatch
 
-    def see(self, x: Images) -> Forwarded:
+    def see(self, x: Images, towards: Parts = None) -> Forwarded:
         """Run the model on a batch; :meth:`found` of this meter and those beside it takes it.
 
         Args:
             x: inputs in [0, 1].
+            towards: classes of each input that must be measured where not all are.
 
         Raises:
             BadInput: if the logits are not finite.
         """
-        return Forwarded.of(self.model, self.taps, x)
+        return Forwarded.of(self.model, self.taps, x, towards, every=self.every)
 
     def __call__(
-        self, x: Images, *, draws: Draws | None = None, keep: Collection[int] = ()
+        self,
+        x: Images,
+        *,
+        draws: Draws | None = None,
+        keep: Collection[int] = (),
+        towards: Parts = None,
     ) -> Measured:
         """Measure one batch.
 
@@ -265,8 +175,10 @@ class Meter:
             x: inputs in [0, 1].
             draws: their random numbers; by the number of the row where not given.
             keep: rows whose S and T are kept.
+            towards: classes of each input, (sample, class), that are measured in any case: on a
+                model of more than 64 they are those beside the 16 likeliest and 16 by lot.
         """
-        return self.found(self.see(x), draws=draws, keep=keep)
+        return self.found(self.see(x, towards), draws=draws, keep=keep)
 
     def found(
         self, seen: Forwarded, *, draws: Draws | None = None, keep: Collection[int] = ()
@@ -281,11 +193,11 @@ class Meter:
                 columns.append({})
                 continue
             both = self._matrices(tap, seen, draws, chosen)
-            columns.append(
-                {**all_profiles(both.S, both.T), **self._shifted(tap, seen, draws, both)}
-            )
+            columns.append({**_profiles(both, seen), **self._shifted(tap, seen, draws, both)})
             if keep:
-                kept[number] = TapMatrices(_rows(both.S, keep), _rows(both.T, keep))
+                kept[number] = TapMatrices(
+                    _rows(both.S, keep), _among_all(_rows(both.T, keep), both.more, seen, keep)
+                )
         return Measured(
             logits=seen.logits.cpu().numpy(),
             profiles=_joined(columns, len(seen.logits)),
@@ -296,21 +208,23 @@ class Meter:
     def _matrices(self, tap: Tap, seen: Forwarded, draws: Draws, chosen: Chosen) -> TapMatrices:
         fine, shared = seen.on_both_grids(tap)
         by, pool = self.estimator, self.pool
-        inputs, others = (None, None) if pool is None else (pool.inputs, pool.evidence)
         how = {"null": self.null, "draws": draws, "chosen": chosen}
+        found = []
         try:
-            S = source(by, seen.inputs, fine, inputs, **how)  # type: ignore[arg-type]
-            T = target(by, shared, seen.evidence, others, **how)  # type: ignore[arg-type]
+            S = source(by, seen.inputs, fine, None if pool is None else pool.inputs, **how)  # type: ignore[arg-type]
+            for side in seen.sides:
+                others, parts = (None, None) if pool is None else pool.towards(side.classes)
+                found.append(target(by, shared, side.coded, others, parts=parts, **how))  # type: ignore[arg-type]
         except BadInput as problem:
             raise BadInput(f"tap '{tap.name}': {problem}") from None
-        return TapMatrices(S, T)
+        return TapMatrices(S, *found)
 
     def _shifted(self, tap: Tap, seen: Forwarded, draws: Draws, both: TapMatrices) -> Profiles:
         """OIP net of the shift null, which keeps the smoothness of the input's own evidence."""
         if not self.shifted:
             return {}
         _, shared = seen.on_both_grids(tap)
-        null = chance(self.estimator, shared, seen.evidence, _SHIFT, draws)
+        null = chance(self.estimator, shared, seen.sides[0].coded, _SHIFT, draws)
         return {"oip_shift": oip(both.T, part="raw") - null.float()}
 
     def _classes(self, maps: Mapping[str, Tensor]) -> NDArray[np.float32] | None:
@@ -330,30 +244,34 @@ def _estimator(named: str | Estimator) -> Estimator:
     return ESTIMATORS[named]() if isinstance(named, str) else named
 
 
-def _evidence(
-    maps: Float[Tensor, "sample map row col"], gradients: Float[Tensor, "class sample map row col"]
-) -> Float[Tensor, "sample class row col"]:
-    """Evidence maps; by one product where the gradients are the same everywhere (an expanded view).
-
-    Each sample has a product of its own, so its values do not depend on the rest of the batch.
-    """
-    expanded = (gradients.shape[i] == 1 or gradients.stride(i) == 0 for i in (1, 3, 4))
-    if maps.shape[2] * maps.shape[3] > 1 and all(expanded):
-        weight = gradients[:, 0, :, 0, 0].expand(len(maps), -1, -1)
-        return torch.bmm(weight, maps.flatten(2)).unflatten(2, maps.shape[2:])  # type: ignore[no-untyped-call,no-any-return]
-    return evidence(maps, gradients)
+def _profiles(both: TapMatrices, seen: Forwarded) -> Profiles:
+    """All profiles of a tap, the flow in the places of all classes."""
+    found = all_profiles(both.S, both.T)
+    if both.more is None:
+        return found
+    for suffix, part in PARTS.items():
+        few = torch.cat([found[f"flow{suffix}"], flow(both.more, part=part)], dim=1)
+        found[f"flow{suffix}"] = spread(few, _numbers(seen), seen.logits.shape[1])
+    return found
 
 
-def _on_grid_of(evidence_maps: Coded, maps: Coded) -> Coded:
-    """The maps on the grid that they share with the evidence maps, averaged once for all uses."""
-    grid = coarser(evidence_maps.grid, maps.grid)
-    return maps if grid == maps.grid else Coded(maps.on(grid))
+def _numbers(seen: Forwarded) -> Int64[Tensor, "sample part"]:
+    """The classes of all sides, in their order."""
+    return torch.cat([side.classes for side in seen.sides if side.classes is not None], dim=1)
 
 
-def _quarters(fine: Coded, shared: Coded) -> bool:
-    """Whether averages of the shared grid's quarters are those of the maps' own quarters."""
-    halved = all(size % 2 == 0 for size in shared.grid)
-    return halved and all(f % s == 0 for f, s in zip(fine.grid, shared.grid, strict=True))
+def _among_all(
+    T: Matrices, more: Matrices | None, seen: Forwarded, keep: Collection[int]
+) -> Matrices:
+    """Target MI of the rows asked for, in the places of all classes; NaN where not measured."""
+    if more is None:
+        return T
+    rest, of = _rows(more, keep), _numbers(seen)[list(keep)][:, None, :]
+    whole = (
+        spread(torch.cat([getattr(m, part) for m in (T, rest)], dim=2), of, seen.logits.shape[1])
+        for part in ("raw", "null", "null_std")
+    )
+    return Matrices(*whole)
 
 
 def _joined(columns: Sequence[Profiles], samples: int) -> dict[str, NDArray[np.float32]]:

@@ -32,7 +32,8 @@ TERMS: Final = {
     "carriers": "the maps that must be put back for the true answer to return",
     "restoration curve": "whose true label returns, against how many maps are put back",
     "IIP": "input information profile: how much a layer's maps tell of the input, layer by layer",
-    "OIP": "output information profile: how much they tell of the evidence for all classes",
+    "OIP": "output information profile: how much they tell of the evidence for all classes; for "
+    "16 drawn by lot, where a network has more than 64",
     "IOC": "input-output coupling: whether the maps that read the input also feed the output",
     "IPs": "information profiles: IIP, OIP and IOC, one number a layer each",
     "benign s.d.": "in units of how much unattacked inputs differ from one another",

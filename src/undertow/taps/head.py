@@ -24,7 +24,8 @@ def slopes(
     *,
     keep: bool,
     tap: str,
-) -> tuple[Tensor | None, Tensor | None]:
+    pick: Callable[[Tensor], Tensor | None] | None = None,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of every logit at ``leaf``, kept, contracted, or both.
 
     Args:
@@ -35,22 +36,28 @@ def slopes(
         contract: called with maps and gradients of a few classes at a time.
         keep: whether to return the gradients.
         tap: the tap's name, for messages.
+        pick: which logits of each sample, (sample, class) from their values, where a gradient of
+            each costs a pass of its own; all of them where it is ``None``.
 
     Returns:
-        gradients (class, sample, map, row, col) and contracted (sample, class, ...).
+        gradients (class, sample, map, row, col), contracted (sample, class, ...), and the classes
+        that were picked, (sample, class), or ``None`` for all.
 
     Raises:
         BadInput: if no logit depends on the tap.
     """
     maps = found.view(leaf.detach()).float()
     weight = pooled_linear(model, maps, logits)
-    classes = logits.shape[1]
+    picked = pick(logits.detach()) if pick is not None and weight is None else None
+    with torch.enable_grad():
+        asked = logits if picked is None else logits.gather(1, picked.to(logits.device))
+    classes = asked.shape[1]
     step = max(1, CHUNK_BYTES // (4 * maps.numel())) if weight is None else classes
     kept, made, any_slope = [], [], weight is not None
     for start in range(0, classes, step):
         some = range(start, min(start + step, classes))
         if weight is None:
-            part = _chunk(leaf, logits, found, some, tap)
+            part = _chunk(leaf, asked, found, some, tap)
             any_slope = any_slope or bool(part.any())
         else:
             part = weight[:, None, :, None, None].expand(-1, len(maps), -1, *maps.shape[2:])
@@ -63,7 +70,7 @@ def slopes(
             f"no logit depends on the positions of tap '{tap}' (only its class token is read); "
             "let an earlier tap be the last"
         )
-    return (_joined(kept, 0), _joined(made, 1))
+    return _joined(kept, 0), _joined(made, 1), picked
 
 
 def _joined(parts: list[Tensor], axis: int) -> Tensor | None:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
@@ -30,11 +30,15 @@ from undertow.taps.outputs import (
 )
 from undertow.types import Images, Logits, Tap
 
-__all__ = ["Contract", "Reading", "read"]
+__all__ = ["Contract", "Pick", "Reading", "read"]
 
 Contract: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """What to make of the maps (sample map row col) and gradients (class sample map row col) of some
 classes, class being axis 1 of the result: (sample class ...)."""
+
+Pick: TypeAlias = Callable[[Tensor], Tensor | None]
+"""Which logits of each sample are differentiated: (sample, class) numbers from their values, or
+``None`` for all of them."""
 
 _overwritten: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 """Taps whose output a later in-place module was once seen to overwrite: they are copied."""
@@ -51,16 +55,18 @@ class Reading:
         gradients: of every logit with respect to the maps of ``evidence_tap``; ``None`` unless
             asked for. Where the head is average pooling and a linear layer it is an expanded view
             that takes no memory.
-        contracted: what ``contract`` made of maps and gradients, if it was given.
+        contracted: what ``contract`` made of maps and gradients of all classes, or of ``picked``.
         evidence_tap: the last spatial tap, at which the gradients are taken.
+        picked: of which classes gradients were taken, (sample, class); ``None`` for all.
     """
 
     inputs: Images
     logits: Logits
     maps: dict[str, Float[Tensor, "sample ..."]] = field(repr=False)
     gradients: Float[Tensor, "class sample map row col"] | None = field(default=None, repr=False)
-    contracted: Float[Tensor, "sample class ..."] | None = field(default=None, repr=False)
+    contracted: Float[Tensor, "sample part ..."] | None = field(default=None, repr=False)
     evidence_tap: str | None = None
+    picked: Int64[Tensor, "sample part"] | None = None
 
 
 @plainly
@@ -71,6 +77,7 @@ def read(
     *,
     gradients: bool = False,
     contract: Contract | None = None,
+    pick: Pick | None = None,
 ) -> Reading:
     """Read the maps of every tap in one forward pass.
 
@@ -86,6 +93,7 @@ def read(
         gradients: keep the gradients of all logits at the last spatial tap: class × map × row ×
             col numbers a sample.
         contract: reduce the gradients a few classes at a time instead of keeping them.
+        pick: of which classes; only asked where all of them are not had in one product.
 
     Raises:
         BadInput: if the model is in training mode, a tap is missing, gives another shape than
@@ -105,7 +113,7 @@ def read(
     if overwritten:
         _overwritten.setdefault(model, set()).update(overwritten)
         caught = _pass(model, view, taps, last)
-    return _reading(caught, x, taps, model, gradients=gradients, contract=contract)
+    return _reading(caught, x, taps, model, gradients=gradients, contract=contract, pick=pick)
 
 
 def _reading(
@@ -116,13 +124,14 @@ def _reading(
     *,
     gradients: bool,
     contract: Contract | None,
+    pick: Pick | None,
 ) -> Reading:
     image = (x.shape[2], x.shape[3])
     layouts = {tap.name: _checked(tap, caught, image, len(x)) for tap in taps}
     maps = {n: found.view(caught.outputs[n].detach()).float() for n, found in layouts.items()}
-    kept = contracted = None
+    kept = contracted = picked = None
     if caught.last is not None:
-        kept, contracted = slopes(
+        kept, contracted, picked = slopes(
             model,
             caught.outputs[caught.last],
             caught.logits,
@@ -130,6 +139,7 @@ def _reading(
             contract,
             keep=gradients,
             tap=caught.last,
+            pick=pick,
         )
     return Reading(
         inputs=x,
@@ -138,6 +148,7 @@ def _reading(
         gradients=kept,
         contracted=contracted,
         evidence_tap=caught.last,
+        picked=picked,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,14 @@ from undertow.viewer.source import Source
 
 __all__ = ["Difference", "Side", "difference", "figure_of"]
 
+
 POINTS: Final = 25
 """Depths at which cells with different taps are compared."""
 COLORS: Final = ("#0072b2", "#d55e00")
 INTERVAL: Final = "95 % interval of the mean difference"
 Array = NDArray[np.float64]
+Given: TypeAlias = tuple[Array, Array, NDArray[np.int64] | None]
+"""Rows (sample, point), their depth, and which inputs they are, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,8 @@ def _scaled(mean: Array, sd: Array) -> Array:
 
 
 def difference(
-    a: tuple[Array, Array, NDArray[np.int64] | None],
-    b: tuple[Array, Array, NDArray[np.int64] | None],
+    a: Given,
+    b: Given,
     *,
     same_data: bool,
 ) -> Difference | None:
@@ -133,7 +136,7 @@ def difference(
     """
     from scipy import stats
 
-    (rows_a, depth_a, index_a), (rows_b, depth_b, index_b) = a, b
+    (rows_a, depth_a, index_a), (rows_b, depth_b, index_b) = _whole(a), _whole(b)
     if not len(depth_a) or not len(depth_b):
         return None
     at = _common_depth(depth_a, depth_b)
@@ -158,6 +161,14 @@ def difference(
     half = stats.t.ppf(0.975, np.where(np.isfinite(df), df, 1.0)) * np.sqrt(error)
     pooled = np.sqrt(((n - 1) * va + (m - 1) * vb) / (n + m - 2))
     return Difference(at, mean, mean - half, mean + half, _scaled(mean, pooled), min(n, m), False)
+
+
+def _whole(side: Given) -> Given:
+    """The inputs that have all that any of them has: of very many classes not all are measured."""
+    rows, depth, index = side
+    there = np.isfinite(rows)
+    kept = there.sum(axis=1) == there.any(axis=0).sum()
+    return rows[kept], depth, None if index is None else index[kept]
 
 
 def same_data(a: Source, b: Source) -> bool:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Protocol, TypeAlias, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from undertow.measuring.meter import Forwarded
+from undertow.measuring.seen import Forwarded
 from undertow.taps.replace import TapOutputs, outputs
 from undertow.types import Images, Labels, Logits, Tap
 
@@ -99,4 +100,5 @@ class Compared:
     def evidence(self) -> Forwarded:
         """Maps and evidence maps of the adversarial inputs, as they are measured."""
         spatial = [tap for tap in self.taps if tap.spatial]
-        return Forwarded.of(self.model, spatial, self.adversarial)
+        two = torch.stack([self.rival, self.label], dim=1)
+        return Forwarded.of(self.model, spatial, self.adversarial, two)

@@ -6,7 +6,6 @@ import torch
 
 from undertow.information import DEFAULT_ESTIMATOR, ESTIMATORS
 from undertow.information.grids import coarser
-from undertow.information.matrices import Coded
 from undertow.measuring.carriers.compared import Compared, Scores
 from undertow.types import Tap
 
@@ -22,9 +21,7 @@ def drift(pair: Compared, tap: Tap) -> Scores:
         return torch.full((len(pair.label), tap.shape[0]), torch.nan)
     estimator = ESTIMATORS[DEFAULT_ESTIMATOR]()
     _, shared = pair.evidence.on_both_grids(tap)
-    every = pair.evidence.evidence.values
-    classes = torch.stack([pair.rival, pair.label], dim=1).to(every.device)
-    two = Coded(every[torch.arange(len(every), device=every.device)[:, None], classes])
+    two = pair.evidence.towards(torch.stack([pair.rival, pair.label], dim=1))
     grid = coarser(two.grid, shared.grid)
     bits = estimator.pairwise(shared.codes(estimator, grid), two.codes(estimator, grid))
     return bits[:, :, 0] - bits[:, :, 1]

@@ -24,7 +24,7 @@ from undertow.store import (
 )
 from undertow.store.answers import RULES_VERSION
 from undertow.studies.answered import questions
-from undertow.studies.answered.contrasts import contrasts
+from undertow.studies.answered.contrasts import contrasts, known
 from undertow.studies.answered.explained import explanations
 from undertow.studies.answered.headline import headline
 from undertow.studies.answered.restorations import restoration_tables, restorations
@@ -265,6 +265,10 @@ def _drift_tables(results: Results) -> tuple[Table, ...]:
             base = results.drift(benign, rival=rival)[kept]
             shown = {c.control or "attack": results.drift(c)[kept]
                      for c in (cell, *results.controls(cell))}  # fmt: skip
+            there = known(base, *shown.values())
+            if there.sum() < 2:
+                continue
+            base, shown = base[there], {name: x[there] for name, x in shown.items()}
             effects = {name: standardised(x - base) for name, x in shown.items()}
             beyond = standardised(shown["attack"] - shown[DECIDES]) if DECIDES in shown else None
             for k, tap in enumerate(results.taps(model)):

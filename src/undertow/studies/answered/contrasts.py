@@ -12,7 +12,7 @@ from undertow.axes import PROFILES
 from undertow.store import BENIGN, Cell, Contrast, Points
 from undertow.studies.answered.results import Results
 
-__all__ = ["contrasts", "points"]
+__all__ = ["contrasts", "known", "points"]
 
 Array = NDArray[np.float64]
 
@@ -44,30 +44,45 @@ def _of(results: Results, model: str) -> dict[str, dict[str, Contrast]]:
         if kept.sum() < 2:
             continue
         who = {"benign": benign, "attack": cell, **{str(k): c for k, c in controls.items()}}
-        found[attack.id] = {
+        told = {
             quantity: _contrast(results, model, quantity, who, kept)
             for quantity in SHOWN
             if quantity != "drift" or results.holds(cell, "flow")
         }
+        found[attack.id] = {quantity: each for quantity, each in told.items() if each is not None}
     return found
 
 
 def _contrast(
     results: Results, model: str, quantity: str, who: dict[str, Cell], kept: NDArray[np.bool_]
-) -> Contrast:
+) -> Contrast | None:
     if quantity == "drift":
         rival = results.rival(who["attack"])
         values = {name: results.drift(cell, rival=rival)[kept] for name, cell in who.items()}
+        told = known(*values.values())
+        if told.sum() < 2:
+            return None
+        values = {name: x[told] for name, x in values.items()}
     else:
         values = {name: results.profile(cell, quantity)[kept] for name, cell in who.items()}
     base = values["benign"]
     return Contrast(
         tap=results.taps(model),
         depth=tuple(results.depth(model).tolist()),
-        n=int(kept.sum()),
+        n=len(base),
         level={name: points(x) for name, x in values.items()},
         change={name: points(x - base) for name, x in values.items() if name != "benign"},
     )
+
+
+def known(*drifts: Array) -> NDArray[np.bool_]:
+    """Inputs whose drift is known in all of them, (sample,), from (sample, tap) each.
+
+    With very many classes a benign input's flow is not measured towards a rival far from its
+    likeliest ones.
+    """
+    found = [np.isfinite(x).any(axis=1) for x in drifts]
+    return np.asarray(np.logical_and.reduce(found))
 
 
 def points(values: Array) -> Points:

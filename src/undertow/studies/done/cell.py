@@ -177,7 +177,7 @@ def _tabulate(
 
     ``rival`` is given for a control: that of its attack.
     """
-    found = probe.measure(x, batch.draws("null"))
+    found = probe.measure(x, batch.draws("null"), towards=_asked(batch.y, rival))
     predicted = found.logits.argmax(axis=1).astype(np.int64)
     label = batch.y.cpu().numpy()
     if rival is None:
@@ -197,6 +197,12 @@ def _tabulate(
     if found.class_information is not None:
         filled["class_information", cell] = _classes(probe, batch, found)
     return filled
+
+
+def _asked(label: Tensor, rival: Tensor | None) -> Tensor:
+    """Classes whose flow is told of, (sample, class)."""
+    known = [label] if rival is None else [label, rival]
+    return torch.stack([each.cpu().long() for each in known], dim=1)
 
 
 def _drifts(found: Measured, label: Tensor, rival: Tensor) -> dict[str, NDArray[Any]]:
@@ -337,7 +343,10 @@ def _along_steps(
     """
     # An input that the model gets wrong from the start has its benign iterate only.
     ends = tuple(sorted({0, min(end, len(batch.x) - 1)}))
-    found = probe.measure(batch.x, null, matrices=ends if matrices else ())
+    found = probe.measure(
+        batch.x, null, matrices=ends if matrices else (),
+        towards=_asked(batch.y, rival.expand(len(batch.y))),
+    )  # fmt: skip
     own = {p: found.profiles[p] for p in PROFILES}
     parts, whole = differences(own, {p: v[:1] for p, v in own.items()}, benign_std)
     label = batch.y.cpu()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -14,7 +15,8 @@ from undertow.data import ImageSet
 from undertow.errors import BadInput
 from undertow.information.readers import Readers
 from undertow.measuring.blocks import BATCH, Blocks
-from undertow.measuring.meter import Measured, Meter, Pool
+from undertow.measuring.meter import Measured, Meter
+from undertow.measuring.seen import Pool
 from undertow.models.asking import ask
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
@@ -51,7 +53,14 @@ class Probe:
         """Whether OIP is measured under the shift null, too."""
         return next(iter(self.meters.values())).shifted
 
-    def measure(self, x: Images, draws: Draws, *, matrices: tuple[int, ...] = ()) -> Measured:
+    def measure(
+        self,
+        x: Images,
+        draws: Draws,
+        *,
+        matrices: tuple[int, ...] = (),
+        towards: Int64[Tensor, "sample class"] | None = None,
+    ) -> Measured:
         """IPs under every estimator, class information and logits of a batch; one forward pass.
 
         Profiles of the second estimator are named ``iip@NAME``, as in the store.
@@ -60,14 +69,16 @@ class Probe:
             x: inputs, (sample, channel, height, width).
             draws: random numbers of the nulls that need them.
             matrices: rows whose S and T are kept, as the first estimator sees them.
+            towards: classes of each input that are measured on a model of however many.
         """
         (_, main), *others = self.meters.items()
-        blocks = Blocks(main, x, draws=draws, batch=BATCH, keep=matrices, also=dict(others))
+        blocks = Blocks(main, x, draws=draws, batch=BATCH, keep=matrices, also=dict(others),
+                        towards=towards)  # fmt: skip
         return blocks.run(SILENT)
 
     def evidence(self, x: Images) -> Tensor:
         """Evidence maps of a batch, (sample, class, row, col)."""
-        return next(iter(self.meters.values())).see(x).evidence.values
+        return next(iter(self.meters.values())).see(x).evidence
 
 
 def references(spec: StudySpec, train: ImageSet) -> Images:
