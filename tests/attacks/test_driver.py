@@ -107,6 +107,25 @@ def test_targets_by_rule(model: nn.Module, batch: Batch) -> None:
     assert (craft(FGSM(), model, x, y, target=absent).target == absent).all()
 
 
+def test_easiest_of_very_many_classes_tries_the_likeliest(batch: Batch) -> None:
+    """What it finds is the best of the eight targets that the benign logits name."""
+    torch.manual_seed(5)
+    x = batch[0][:2]
+    model = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 200)).eval()
+    answer = model(x)
+    y = answer.argmax(1)
+    found = craft(IGSM(epsilon=0.3), model, x, y, target="easiest")
+    for i in range(2):
+        likeliest = answer[i].topk(9).indices.tolist()[1:]
+        alone = [
+            craft(IGSM(epsilon=0.3), model, x[i : i + 1], y[i : i + 1], target=k) for k in likeliest
+        ]
+        fewest = min(int(a.steps) for a in alone if a.success)
+        assert int(found.target[i]) in likeliest
+        assert int(found.steps[i]) == fewest
+        assert int(found.backwards[i]) == 8 * fewest
+
+
 def test_jsma_takes_the_easiest_target_by_itself(model: nn.Module, batch: Batch) -> None:
     x, y = _right(model, batch, 2)
     own, asked = craft(JSMA(), model, x, y), craft(JSMA(), model, x, y, target="easiest")

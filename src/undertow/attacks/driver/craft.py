@@ -21,6 +21,7 @@ from undertow.attacks.driver.inputs import (
     as_labels,
     as_models,
     check_target,
+    count_candidates,
     rule_of,
     targets,
     wrong_classes,
@@ -47,8 +48,6 @@ ELSEWHERE = 2**20
 EVERYTHING: Final = Record(at_most=256)
 
 
-@plainly
-@plainly
 @plainly
 def craft(
     attack: Attack,
@@ -77,9 +76,10 @@ def craft(
             at once (see :class:`undertow.attacks.Ensemble`).
         x: benign images (sample, channel, height, width) in [0, 1].
         y: their labels.
-        target: ``"untargeted"``, ``"easiest"`` (all wrong classes at once; where the attack stops
-            at success the first to succeed wins and its siblings retire, else the nearest
-            success; if none succeeds, the one nearest to its goal), ``"least_likely"``,
+        target: ``"untargeted"``, ``"easiest"`` (all wrong classes at once, or the 8 likeliest
+            where there are more than 64 classes; where the attack stops at success the first to
+            succeed wins and its siblings retire, else the nearest success; if none succeeds, the
+            one nearest to its goal), ``"least_likely"``,
             ``"second"``, a class, or one class an input. By default the attack's own:
             ``"untargeted"``, and ``"easiest"`` for attacks that need a target.
         record: which iterates to keep; by default all, at most 256 an input.
@@ -157,7 +157,7 @@ class _Job:
     @property
     def siblings(self) -> int:
         """Rows an input."""
-        return self.oracle.classes - 1 if self.rule == "easiest" else 1
+        return count_candidates(self.oracle.classes) if self.rule == "easiest" else 1
 
     @property
     def confidence(self) -> float:
@@ -201,7 +201,7 @@ def _batch(job: _Job, start: int, stop: int) -> Part:
     owner = torch.arange(len(x), device=x.device)
     if job.rule == "easiest":
         owner = owner.repeat_interleave(job.siblings)
-        goal = Goal(y[owner], wrong_classes(y, oracle.classes).flatten(), job.confidence)
+        goal = Goal(y[owner], wrong_classes(y, logits).flatten(), job.confidence)
         oracle.spread(owner.cpu())
     else:
         rule = job.rule[start:stop].to(y.device) if isinstance(job.rule, Tensor) else job.rule

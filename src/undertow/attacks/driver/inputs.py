@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,18 @@ from undertow.errors import BadInput
 from undertow.models.asking import in_training, unwrapped
 from undertow.types import Attack, Images, Labels, Logits
 
-__all__ = ["Rule", "Target", "as_images", "as_labels", "as_models", "targets", "wrong_classes"]
+__all__ = [
+    "CANDIDATES", "MANY", "Rule", "Target", "as_images", "as_labels", "as_models",
+    "count_candidates", "targets", "wrong_classes",
+]  # fmt: skip
 
 Rule: TypeAlias = Literal["untargeted", "easiest", "least_likely", "second"]
 Target: TypeAlias = Rule | int | Labels | None
 """A rule, a class, one class an input, or ``None`` for the attack's own rule."""
+MANY: Final = 64
+"""Classes up to which ``easiest`` tries every wrong one: a row each, all of them in memory."""
+CANDIDATES: Final = 8
+"""Of more classes, the wrong ones that the model holds likeliest at the benign input."""
 
 
 def as_models(model: Any) -> tuple[nn.Module, ...]:
@@ -111,8 +118,20 @@ def check_target(rule: Rule | int | Labels, y: Labels, classes: int) -> Rule | L
     return fixed
 
 
-def wrong_classes(y: Labels, classes: int) -> Tensor:
-    """All classes but the label, in order. Shape (sample, classes − 1)."""
+def count_candidates(classes: int) -> int:
+    """How many targets ``easiest`` tries for an input."""
+    return classes - 1 if classes <= MANY else CANDIDATES
+
+
+def wrong_classes(y: Labels, logits: Logits) -> Tensor:
+    """The targets that ``easiest`` tries, ascending. Shape (sample, target).
+
+    All classes but the label; with more than :data:`MANY` the :data:`CANDIDATES` likeliest.
+    """
+    classes = logits.shape[1]
+    if classes > MANY:
+        rest = logits.scatter(1, y[:, None], -torch.inf)
+        return rest.topk(CANDIDATES, dim=1).indices.sort(dim=1).values
     every = torch.arange(classes, device=y.device).expand(len(y), classes)
     return every[every != y[:, None]].view(len(y), classes - 1)
 

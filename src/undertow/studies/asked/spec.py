@@ -52,7 +52,8 @@ class AttackSpec(_Strict):
     Args:
         name: a name from the attack registry.
         settings: its settings, as its constructor takes them; ``8/255`` and ``1e-1`` are numbers.
-        target: ``untargeted``, ``easiest`` (the wrong class that needs the least perturbation),
+        target: ``untargeted``, ``easiest`` (the wrong class that needs the least perturbation, of
+            the 8 likeliest where there are more than 64),
             ``least_likely``, ``second``, or a class by its number or name; null for the attack's
             own rule, which is ``easiest`` where an attack needs a target. Inputs of that class
             are skipped.
