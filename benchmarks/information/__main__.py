@@ -13,7 +13,7 @@ from benchmarks.information import costs, pairs
 from benchmarks.information.peers import versions
 from benchmarks.tables import as_table
 
-PARTS = ("pairs", "profiles", "scaling", "memory")
+PARTS = ("pairs", "profiles", "scaling", "memory", "classes")
 
 
 def main() -> int:
@@ -27,6 +27,8 @@ def main() -> int:
             found[part] = pairs.measure(options.rounds)
         elif part == "profiles":
             found[part] = costs.profiles(options.rounds, options.model)
+        elif part == "classes":
+            found[part] = costs.classes(options.rounds)
         elif part == "scaling":
             found[part] = costs.scaling(options.rounds)
         else:

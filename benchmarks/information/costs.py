@@ -20,7 +20,7 @@ from undertow.information.readers import Readers, features, fit
 from undertow.measuring.meter import Meter
 from undertow.taps import choose, read
 
-__all__ = ["memory", "profiles", "scaling"]
+__all__ = ["classes", "memory", "profiles", "scaling"]
 
 BATCHES = (1, 16, 64, 256)
 REFERENCES = 8
@@ -96,6 +96,34 @@ def profiles(rounds: int, name: str) -> list[dict[str, Any]]:
             })  # fmt: skip
     found.append(_floor(name, taps, x.shape[1], int(labels.max()) + 1))
     return found
+
+
+def classes(rounds: int) -> list[dict[str, Any]]:
+    """A network of 1,000 classes at 224 pixels, batch 8: measuring, passes included, by forward.
+
+    It is the network of ``docs/imagenet.md``; the inputs are noise, which costs the same.
+    """
+    factory = Path(__file__).parents[2] / "examples" / "efficientnet.py:lite0"
+    model = ut.load_model(str(factory), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    generator = torch.Generator().manual_seed(0)
+    x, references = (torch.rand(n, 3, 224, 224, generator=generator) for n in (8, 16))
+    taps = choose(model, x[:1])
+    meter = Meter(model, taps, references=references)
+    alone = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def forward() -> object:
+        with torch.inference_mode():
+            return model(x)
+
+    spent = interleaved({"forward": forward, "measured": lambda: meter(x)}, rounds)
+    beyond = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - alone
+    return [{
+        "model": "efficientnet-lite0", "taps": len(taps), "batch": 8,
+        "forward_s": spent["forward"]["wall"], "measured_s": spent["measured"]["wall"],
+        "by_forward_wall": spent["measured"]["wall"] / spent["forward"]["wall"],
+        "by_forward_cpu": spent["measured"]["cpu"] / spent["forward"]["cpu"],
+        "memory_beyond_gib": beyond / 2**20,
+    }]  # fmt: skip
 
 
 def _floor(name: str, taps: Any, channels: int, classes: int) -> dict[str, Any]:
