@@ -212,9 +212,9 @@ class Meter:
         found = []
         try:
             S = source(by, seen.inputs, fine, None if pool is None else pool.inputs, **how)  # type: ignore[arg-type]
-            for side in seen.sides:
-                others, parts = (None, None) if pool is None else pool.towards(side.classes)
-                found.append(target(by, shared, side.coded, others, parts=parts, **how))  # type: ignore[arg-type]
+            for portion in seen.portions:
+                others, parts = (None, None) if pool is None else pool.towards(portion.classes)
+                found.append(target(by, shared, portion.coded, others, parts=parts, **how))  # type: ignore[arg-type]
         except BadInput as problem:
             raise BadInput(f"tap '{tap.name}': {problem}") from None
         return TapMatrices(S, *found)
@@ -224,7 +224,7 @@ class Meter:
         if not self.shifted:
             return {}
         _, shared = seen.on_both_grids(tap)
-        null = chance(self.estimator, shared, seen.sides[0].coded, _SHIFT, draws)
+        null = chance(self.estimator, shared, seen.portions[0].coded, _SHIFT, draws)
         return {"oip_shift": oip(both.T, part="raw") - null.float()}
 
     def _classes(self, maps: Mapping[str, Tensor]) -> NDArray[np.float32] | None:
@@ -256,8 +256,10 @@ def _profiles(both: TapMatrices, seen: Forwarded) -> Profiles:
 
 
 def _numbers(seen: Forwarded) -> Int64[Tensor, "sample part"]:
-    """The classes of all sides, in their order."""
-    return torch.cat([side.classes for side in seen.sides if side.classes is not None], dim=1)
+    """The classes of all portions, in their order."""
+    return torch.cat(
+        [portion.classes for portion in seen.portions if portion.classes is not None], dim=1
+    )
 
 
 def _among_all(

@@ -20,13 +20,13 @@ from undertow.models.devices import even_parts
 from undertow.taps.read import Reading
 from undertow.types import Draws, Images, Tap
 
-__all__ = ["REFERENCES", "Forwarded", "Pool", "Side"]
+__all__ = ["REFERENCES", "Forwarded", "Pool", "Portion"]
 
 REFERENCES: Final = 8
 """References that an input is held against, of those that there are."""
 
 
-class Side:
+class Portion:
     """Evidence for some classes of each input.
 
     Args:
@@ -54,10 +54,10 @@ class Forwarded:
         self.maps = dict(reading.maps)
         self._made, self._picked = Coded(reading.contracted), reading.picked
         self._coded: dict[str, tuple[Coded, Coded]] = {}
-        self.sides = [Side(self._made)]
+        self.portions = [Portion(self._made)]
         if classes is not None:
-            self.sides = [
-                Side(self.towards(some), some) for some in (classes[:, :LOT], classes[:, LOT:])
+            self.portions = [
+                Portion(self.towards(some), some) for some in (classes[:, :LOT], classes[:, LOT:])
             ]
 
     @classmethod
