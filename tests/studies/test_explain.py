@@ -96,6 +96,21 @@ def test_a_lead_that_is_usual_tells_nothing() -> None:
     assert "From layer2, two thirds of the way through, the network reads cat" in far.sentence
 
 
+def test_a_right_answer_is_not_said_to_be_misread() -> None:
+    """Whatever the drift: two classes may lie near each other, or the lead be the runner-up's."""
+    none = np.empty((0, 4))
+    for population in (none, None):
+        told = _explained(_seen([[-0.2, -0.2, 0.1, 0.02]], [0], population=population))
+        assert told.kind == "right"
+        assert told.sentences[1] == (
+            "From layer2, two thirds of the way through, its flow leans to cat (+0.02 bit at "
+            "layer3), though it answers frog."
+        )
+        assert "reads cat" not in told.sentence
+    failed = _explained(_seen(TURNED, [0, 0, 0], controls=QUIET))
+    assert "though it answers frog, since step 1 of 2." in failed.sentence
+
+
 def test_the_fewest_maps_stand_beside_a_random_order() -> None:
     few = (Fewest("layer0", 8, 20, 32), Fewest("layer2", 3, 9, 64), Fewest("layer3", 10, 30, 64))
     told = _explained(_seen(TURNED, [0, 0, 1], controls=QUIET, fewest=few))

@@ -156,6 +156,10 @@ def _where(seen: Seen) -> str:
         told += f"from {seen.taps[at]}, {place}, it reads {rival}"
         if not (end[:at] <= 0).all():
             told = f"From {seen.taps[at]}, {place}, the network reads {rival}, not {true}"
+    if int(seen.logits[-1].argmax()) == seen.label:
+        # Two numbers near each other may stand either way: a right answer is not misread by that.
+        told = f"From {seen.taps[at]}, {place}, its flow leans to {rival} "
+        told += f"({_bits(float(end[-1]))} at {seen.taps[-1]}), though it answers {true}"
     if len(seen.steps) > 1:
         if start[at] > 0:
             told += f" (where it leant so before the attack: {_moved(start[at], end[at])})"
