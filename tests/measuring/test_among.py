@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from undertow.attacks import make
 from undertow.attacks.driver.craft import craft
 from undertow.measuring import among
 from undertow.measuring.among import LEADING, LOT, drawn_classes, measured_classes
+from undertow.measuring.seen import Pool
+from undertow.taps import choose, head
 
 CLASSES = 90
 
@@ -114,6 +117,24 @@ def test_iterates_share_the_classes_of_their_ends() -> None:
     for record in range(found.sizes["record"]):
         classes = end[int(found["sample"][record])].numpy()
         assert np.isfinite(found["flow"].values[record][:, classes]).all()
+
+
+def test_a_head_that_is_affine_on_some_references_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is judged batch by batch, and one batch may have all classes and the next a few."""
+    model, references = network("linear"), smooth(12, 1)
+    taps = choose(model, references[:1])
+    classes = torch.tensor([[3, 60, 7], [60, 88, 2]])
+    whole = Pool(model, taps, references).evidence.values
+    truth, calls = head.pooled_linear, []
+
+    def sometimes(*args: Any) -> Any:
+        calls.append(None)
+        return truth(*args) if len(calls) % 2 else None
+
+    monkeypatch.setattr(head, "pooled_linear", sometimes)
+    found, places = Pool(model, taps, references, batch=4).towards(classes)
+    assert len(calls) == 3
+    torch.testing.assert_close(found.values[:, places], whole[:, classes])
 
 
 def test_the_lot_is_the_same_for_everyone_and_all_of_a_few() -> None:

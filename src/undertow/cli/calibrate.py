@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from undertow.cli import options
 from undertow.cli.options import Json, Quiet
 from undertow.cli.show import document, table
 
@@ -36,7 +37,7 @@ def calibrate(
         int, typer.Option(min=1, help=f"Simulated runs a line of {SLOW}; half have 32 inputs.")
     ] = 200,
     figure: Annotated[Path | None, typer.Option(help="Write a figure: .pdf, .svg or .png.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The one seed.")] = 0,
+    seed: options.Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

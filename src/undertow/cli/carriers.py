@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
 
 def carriers(
     model: ModelName = "good_init",
-    attack: Annotated[
-        str, typer.Option(help="An attack; `undertow attacks list` names them.")
-    ] = "igsm",
+    attack: options.AttackName = "igsm",
     data: DataName = "cifar10",
     inputs: Annotated[int, typer.Option(min=2, help="How many inputs.")] = 50,
     set_: options.Set = None,
@@ -37,10 +34,10 @@ def carriers(
     classes: options.Classes = None,
     size: options.Size = None,
     taps: options.Taps = None,
-    out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
+    out: options.Out = None,
     data_dir: DataDir = None,
     device: Device = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="The one seed.")] = 0,
+    seed: options.Seed = 0,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Local processes that share the work.")
     ] = None,

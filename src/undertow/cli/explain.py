@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,10 +37,10 @@ def explain(
     readers: Annotated[
         int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
     ] = 0,
-    out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
+    out: options.Out = None,
     data_dir: DataDir = None,
     device: Device = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="The one seed.")] = 0,
+    seed: options.Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

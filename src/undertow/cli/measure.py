@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ def measure(
     model: ModelName = "good_init",
     data: DataName = "cifar10",
     inputs: Annotated[int, typer.Option(min=2, help="How many inputs.")] = 100,
-    out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
+    out: options.Out = None,
     mean: options.Mean = None,
     std: options.Std = None,
     output: options.Picked = None,
@@ -28,7 +27,7 @@ def measure(
     ] = 2000,
     data_dir: DataDir = None,
     device: Device = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="The one seed.")] = 0,
+    seed: options.Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

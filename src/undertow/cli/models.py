@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from undertow.cli.options import DataDir, Device, Json, Quiet
+from undertow.cli.options import DataDir, Device, Json, Quiet, Seed
 from undertow.cli.show import document, table
 
 if TYPE_CHECKING:
@@ -126,7 +126,6 @@ def _make(
 
 
 Out = Annotated[Path | None, typer.Option(help="Checkpoints, weights and card; runs/models/NAME.")]
-Seed = Annotated[int, typer.Option(min=0, help="The one seed.")]
 Data = Annotated[
     str | None,
     typer.Option(help="For a network of your own: a data set, a folder of images or an .npz file."),

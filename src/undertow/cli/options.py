@@ -10,13 +10,17 @@ import typer
 from undertow.errors import BadInput
 
 __all__ = [
-    "Classes", "DataDir", "DataName", "Device", "Json", "Mean", "ModelName", "Picked", "Quiet",
-    "Set", "Size", "Std", "Taps", "Target", "numbers", "place", "settings", "square",
+    "AttackName", "Classes", "DataDir", "DataName", "Device", "Json", "Mean", "ModelName", "Out",
+    "Picked", "Quiet", "Seed", "Set", "Size", "Std", "Taps", "Target", "numbers", "place",
+    "settings", "square",
 ]  # fmt: skip
 
 ModelName = Annotated[str, typer.Option(help="A model: a name, path/file.py:factory, …")]
+AttackName = Annotated[str, typer.Option(help="An attack; `undertow attacks list` names them.")]
 DataName = Annotated[str, typer.Option(help="A data set, a folder of images or an .npz file.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where the data set lies.")]
+Out = Annotated[Path | None, typer.Option(help="The run directory.")]
+Seed = Annotated[int, typer.Option(min=0, help="The one seed.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,9 +13,7 @@ from undertow.cli.show import finish, say_explained
 
 def trace(
     model: ModelName = "good_init",
-    attack: Annotated[
-        str, typer.Option(help="An attack; `undertow attacks list` names them.")
-    ] = "jsma",
+    attack: options.AttackName = "jsma",
     data: DataName = "cifar10",
     index: Annotated[int, typer.Option(min=0, help="Which input of the test split.")] = 0,
     set_: options.Set = None,
@@ -30,10 +27,10 @@ def trace(
     readers: Annotated[
         int, typer.Option(min=0, help="Training inputs of the class readers; 0 for none.")
     ] = 2000,
-    out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
+    out: options.Out = None,
     data_dir: DataDir = None,
     device: Device = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="The one seed.")] = 0,
+    seed: options.Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Follow one input through an attack, step by step, and say what it did to the flow.

@@ -181,8 +181,14 @@ class Pool:
         found = [
             reading.read(model, x, self._last, contract=evidence_of, pick=pick) for x in self._rows
         ]
-        made = [part.contracted for part in found if part.contracted is not None]
-        return torch.cat(made), all(part.picked is None for part in found)
+        every = all(part.picked is None for part in found)
+        made = []
+        for part in found:
+            assert part.contracted is not None
+            # Whether a head is a pooled linear one is seen batch by batch.
+            few = classes is None or every or part.picked is not None
+            made.append(part.contracted if few else part.contracted[:, classes])
+        return torch.cat(made), every
 
     def __len__(self) -> int:
         return len(self.inputs.values)

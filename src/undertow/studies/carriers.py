@@ -12,7 +12,7 @@ from undertow.progress import SILENT, Progress
 from undertow.prose import attack_name
 from undertow.store import Run
 from undertow.studies.asked.spec import AttackSpec, DataSpec, StudySpec
-from undertow.studies.explain import followable
+from undertow.studies.explain import flat_name, followable
 from undertow.studies.run import study
 
 __all__ = ["run_carriers"]
@@ -89,10 +89,9 @@ def run_carriers(
         seed=seed,
     )
     what = sha256(repr(spec.plain()).encode()).hexdigest()[:8]
-    flat = "".join(c if c.isalnum() or c in "_.-" else "-" for c in spec.name)[:80]
+    own = Path("runs") / f"{flat_name(spec.name)[:80]}-{what}"
     run = study(
-        spec, out=out or Path("runs") / f"{flat}-{what}", data_dir=data_dir, device=device,
-        workers=workers, progress=progress,
+        spec, out=out or own, data_dir=data_dir, device=device, workers=workers, progress=progress,
     )  # fmt: skip
     if run.answers is None or not run.answers.restorations:
         raise BadInput(

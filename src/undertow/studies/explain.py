@@ -27,7 +27,7 @@ from undertow.studies.asked.inputs import class_number
 from undertow.studies.asked.spec import AttackSpec, DataSpec, StudySpec
 from undertow.studies.run import study
 
-__all__ = ["Why", "explain", "followable", "run_explanation"]
+__all__ = ["Why", "explain", "flat_name", "followable", "run_explanation"]
 
 POPULATION: Final = 64
 """Benign inputs beside those that are explained: what they are held against."""
@@ -194,8 +194,12 @@ def _directory(spec: StudySpec, one: _Asked) -> str:
     what = sha256(repr((spec.plain(), one.stamp)).encode()).hexdigest()[:8]
     parts = ["explain", spec.models[0], Path(one.called).name]
     parts += [attack.id for attack in spec.attacks]
-    flat = "-".join(parts)
-    return "".join(c if c.isalnum() or c in "_.-" else "-" for c in flat)[:80] + f"-{what}"
+    return f"{flat_name('-'.join(parts))[:80]}-{what}"
+
+
+def flat_name(words: str) -> str:
+    """Words as the name of a run directory."""
+    return "".join(c if c.isalnum() or c in "_.-" else "-" for c in words)
 
 
 def followable(attack: str, settings: Mapping[str, Any], target: int | str | None) -> AttackSpec:

@@ -9,7 +9,7 @@ from typing import Any
 
 from undertow.progress import SILENT, Progress
 from undertow.store import Run
-from undertow.studies.explain import run_explanation
+from undertow.studies.explain import flat_name, run_explanation
 
 __all__ = ["trace"]
 
@@ -60,9 +60,8 @@ def trace(
     Raises:
         BadInput: for an attack that cannot be followed on one model.
     """
-    flat = "".join(c if c.isalnum() or c in "_." else "-" for c in model)
     named = attack.rpartition(":")[2]
-    name = f"trace-{flat}-{named}-{index}"
+    name = f"trace-{flat_name(model)}-{named}-{index}"
     options = (settings or None, target, mean, std, output, classes, size, tuple(taps) or None)
     usual = data == "cifar10" and readers == 2000 and seed == 0
     if not usual or any(option is not None for option in options):
