@@ -86,6 +86,11 @@ def test_a_flow_that_stays_is_not_said_to_turn() -> None:
     assert "17 of 20 other unattacked pictures lean further to their runner-up" in told.sentence
 
 
+def test_a_small_move_is_told_with_its_digits() -> None:
+    moved = _explained(_seen([[-0.3, -0.018], [-0.3, -0.024]], [0, 1], controls={}))
+    assert "even moved away from cat (-0.018 → -0.024 bit)" in moved.sentence
+
+
 def test_a_lead_that_is_usual_tells_nothing() -> None:
     rng = np.random.default_rng(0)
     usual = rng.normal(0.05, 0.1, (200, 4))

@@ -193,7 +193,9 @@ def _bits(value: float) -> str:
 
 
 def _moved(start: float, end: float) -> str:
-    return f"{start:+.2f} → {_bits(end)}"
+    # What moved is not to read as if it had stayed.
+    digits = 2 if f"{start:+.2f}" != f"{end:+.2f}" else 3
+    return f"{start:+.{digits}f} → {end:+.{digits}f} bit"
 
 
 def _listed(names: list[str]) -> str:
