@@ -170,3 +170,14 @@ def test_pictures_of_several_sizes_are_brought_to_the_one_asked_for(
     assert [line.split(":")[0] for line in said.out.splitlines()[:2]] in (
         ["a.png", "b.png"], ["b.png", "a.png"]
     )  # fmt: skip
+
+
+def test_taps_that_match_nothing_leave_no_run_behind(undertow, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    said = undertow(
+        "carriers", "--model", "digits_cnn", "--data", "digits", "--inputs", 4, "--out", out,
+        "--taps", "nosuch", "-q",
+    )  # fmt: skip
+    assert said.code == 2
+    assert "no module matches 'nosuch'" in said.err
+    assert not out.exists()

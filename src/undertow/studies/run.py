@@ -43,6 +43,7 @@ from undertow.studies.done.manifest import manifest_of
 from undertow.studies.done.probe import select
 from undertow.studies.done.workshop import Workshop
 from undertow.studies.names import plugins_told, settled
+from undertow.taps import choose
 
 __all__ = ["study"]
 
@@ -96,6 +97,9 @@ def study(
     data = answered(data, spec, models, device)
     spec = with_targets(spec, data.classes)
     train = suited(training_of(spec, data, data_dir, progress), spec, models, device)
+    if spec.taps:  # patterns that match nothing are told before there is a run of that name
+        for model in models.values():
+            choose(model, train[:1][0].to(device), list(spec.taps))
     manifest = manifest_of(spec, data, train, models, device, plugins_told(spec))
     with create_run(out or Path("runs") / spec.name, spec.plain(), manifest) as writer:
         started = time.monotonic()
