@@ -85,6 +85,27 @@ def test_a_network_of_your_own_is_distilled(undertow, net, tmp_path: Path) -> No
     assert float(served(x).std()) > 1, "served at temperature 1, logits are large"
 
 
+def test_a_network_of_your_own_is_hardened_and_asking_again_repeats_nothing(
+    undertow, net, tmp_path: Path
+) -> None:
+    asked = ("models", "harden", net[0], "--data", "digits", "--epochs", 2, "--epsilon", "26/255",
+             "--steps", 2, "--out", tmp_path, "-q")  # fmt: skip
+    said = undertow(*asked)
+    assert said.code == 0, said.err
+    assert said.out.strip().endswith("robust.safetensors")
+    served = load_model(net[0], weights=tmp_path / "robust.safetensors")
+    told = json.loads((tmp_path / "robust.json").read_text())
+    assert evaluate(served, load_data("digits")).accuracy == told["accuracy"]
+    assert told["details"]["hardening"]["epsilon"] == 26 / 255
+    assert [line["steps"] for line in told["details"]["log"]] == [2, 2]
+    before = (tmp_path / "robust.pt").stat().st_mtime_ns
+    assert undertow(*asked).code == 0
+    assert (tmp_path / "robust.pt").stat().st_mtime_ns == before
+    other = undertow(*("27/255" if word == "26/255" else word for word in asked))
+    assert other.code == 2
+    assert "differs in hardening" in other.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -97,6 +118,11 @@ def test_a_network_of_your_own_is_distilled(undertow, net, tmp_path: Path) -> No
         (("trim", "{make}", "--data", "digits"), "which is chance"),
         (("trim", "{small}", "--data", "{cifar}"), "does not take images of 3 × 16 × 16"),
         (("distill", "{small}", "--data", "{cifar}"), "does not take images of 3 × 16 × 16"),
+        (("harden", "{make}"), "needs --data"),
+        (("harden", "good_init/robust", "--steps", 3), "not for 'good_init/robust'"),
+        (("harden", "{small}", "--data", "{cifar}"), "does not take images of 3 × 16 × 16"),
+        (("harden", "{make}", "--data", "digits", "--epsilon", "8"), "below 1, for pixels"),
+        (("harden", "{make}", "--data", "digits", "--epsilon", "wide"), "such as 8/255"),
         (("distill", "nix.py:make", "--data", "digits"), "there is no file nix.py"),
         (("trim", "{make}", "--data", "nowhere"), "unknown data set 'nowhere'"),
         (("trim", "{make}", "--data", "digits", "--weights", "nix.pt"), "nix.pt"),

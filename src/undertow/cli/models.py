@@ -76,6 +76,8 @@ def _checked(found: Checked) -> dict[str, object]:
         "model": found.card.name,
         "accuracy": found.evaluation.accuracy,
         "card": found.card.accuracy,
+        "robust": found.robust["accuracy"],
+        "robust, card": found.card.robust.get("accuracy"),
         "calibration error": found.evaluation.ece,
         "images": found.evaluation.count,
         "as the card says": not found.differs,
@@ -229,6 +231,63 @@ def distill(
             device=device, data_dir=data_dir, progress=terminal(quiet=quiet),
         )
     )  # fmt: skip
+
+
+@app.command()
+def harden(
+    name: Annotated[
+        str,
+        typer.Argument(help="A robust model of the zoo, or path/file.py:factory with --data."),
+    ] = "good_init/robust",
+    data: Data = None,
+    epsilon: Annotated[
+        str | None, typer.Option(help="For a network of your own: radius, such as 8/255.")
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="For a network of your own: gradient steps a batch; 1."),
+    ] = None,
+    epochs: Epochs = None,
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Defend a model, or a network of your own, by adversarial training (Madry et al. 2018).
+
+    One gradient step from a random start (de Jorge et al. 2022), under a guard that sees a
+    collapse on held-out images, takes the epoch back and goes on with more steps.
+    """
+    if not _own(name, data, {"--epsilon": epsilon, "--steps": steps, "--epochs": epochs}):
+        _make("harden", name, out, seed, device, data_dir, quiet)
+        return
+    from undertow.models.own import harden_own
+    from undertow.models.recipe import Hardening, Recipe
+    from undertow.progress import terminal
+
+    usual = Hardening()
+    _told(
+        harden_own(
+            name, data=data or "", out=_folder(name, "robust", out),
+            recipe=Recipe(epochs=epochs, smoothing=0.0) if epochs else None,
+            hardening=Hardening(
+                epsilon=usual.epsilon if epsilon is None else _radius(epsilon),
+                steps=steps or usual.steps,
+            ),
+            seed=seed, device=device, data_dir=data_dir, progress=terminal(quiet=quiet),
+        )
+    )  # fmt: skip
+
+
+def _radius(text: str) -> float:
+    from undertow.errors import BadInput
+    from undertow.prose import told_number
+
+    given = told_number(text)
+    if given is None:
+        raise BadInput(f"--epsilon {text}: give a number, such as 8/255")
+    return float(given)
 
 
 def _own(name: str, data: str | None, options: Mapping[str, object]) -> bool:

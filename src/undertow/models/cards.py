@@ -32,7 +32,7 @@ class Card:
     Args:
         name: the model's name.
         summary: one line.
-        method: ``train``, ``trim`` or ``distill``.
+        method: ``train``, ``trim``, ``distill`` or ``harden``.
         data: the data set's name.
         classes: class names.
         shape: (channel, height, width) of an input.
@@ -50,7 +50,10 @@ class Card:
         sha256: of the weights' file.
         fingerprint: of the network as loaded (:func:`undertow.models.evaluation.fingerprint`).
         made_on: machine, versions, precision and seconds of training.
-        details: of trimming or distillation.
+        details: of trimming, distillation or hardening.
+        robust: ``accuracy`` of the first ``images`` of the test set under projected gradient
+            descent with so many ``steps`` and ``restarts`` and radius ``epsilon``
+            (:func:`undertow.models.robustness.robustness`).
     """
 
     name: str
@@ -74,6 +77,7 @@ class Card:
     fingerprint: str
     made_on: Mapping[str, Any]
     details: Mapping[str, Any] = field(default_factory=dict)
+    robust: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stem(self) -> str:

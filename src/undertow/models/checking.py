@@ -13,6 +13,7 @@ from undertow.models.cards import WEIGHTS, Card, read_card
 from undertow.models.devices import usable
 from undertow.models.evaluation import Evaluation, evaluate, fingerprint, multiply_adds, parameters
 from undertow.models.registry import MODELS
+from undertow.models.robustness import robustness
 from undertow.models.shipping import load_zoo
 from undertow.progress import SILENT, Progress
 
@@ -20,6 +21,9 @@ __all__ = ["Checked", "check_model", "listing"]
 
 TOLERANCE: Final = 0.002
 """Accuracy may differ so much between machines that add in another order."""
+
+ROBUST_TOLERANCE: Final = 0.015
+"""Fifty steps in half precision carry the last digit further."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +33,13 @@ class Checked:
     Args:
         card: as shipped.
         evaluation: on the full test set, here and now.
+        robust: as :func:`undertow.models.robustness.robustness` gives it, here and now.
         differs: what is not as the card says, in words; empty where all agrees.
     """
 
     card: Card
     evaluation: Evaluation
+    robust: Mapping[str, float | int]
     differs: tuple[str, ...]
 
 
@@ -75,7 +81,11 @@ def check_model(
     ]
     if abs(found.accuracy - card.accuracy) > TOLERANCE:
         differs.append(f"accuracy: {found.accuracy:.4f} here, {card.accuracy:.4f} on the card")
-    return Checked(card, found, tuple(differs))
+    robust = robustness(model, test, progress=progress, title=name)
+    here, said = robust["accuracy"], card.robust.get("accuracy")
+    if said is None or abs(here - said) > ROBUST_TOLERANCE:
+        differs.append(f"robust accuracy: {here:.3f} here, {said} on the card")
+    return Checked(card, found, robust, tuple(differs))
 
 
 def listing(folder: Path = WEIGHTS) -> list[Mapping[str, object]]:
@@ -92,6 +102,7 @@ def listing(folder: Path = WEIGHTS) -> list[Mapping[str, object]]:
                 "what": entry.summary,
                 "data": MODELS[entry.name].data,
                 "accuracy": None if card is None else card.accuracy,
+                "robust": None if card is None else card.robust.get("accuracy"),
                 "parameters": None if card is None else card.parameters,
                 "multiply_adds": None if card is None else card.multiply_adds,
                 "bytes": None if card is None else card.bytes,

@@ -11,7 +11,7 @@ import torch
 
 from undertow.errors import BadInput
 
-__all__ = ["even_parts", "out_of_memory", "processor", "usable"]
+__all__ = ["even_parts", "out_of_memory", "precision", "processor", "usable"]
 
 
 def usable(device: str | torch.device) -> torch.device:
@@ -60,3 +60,12 @@ def out_of_memory(problem: BaseException) -> bool:
     words = str(problem).lower()
     told = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
     return isinstance(problem, RuntimeError) and any(t in words for t in told)
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the processor multiplies it natively, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    known = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # not in every release
+    native = any(getattr(torch.cpu, name, lambda: False)() for name in known)
+    return torch.bfloat16 if device.type == "cpu" and native else torch.float32

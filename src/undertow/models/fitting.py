@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,21 +20,13 @@ from undertow.data import ImageSet
 from undertow.data.cache import new_file
 from undertow.errors import BadInput, Foreign
 from undertow.models.asking import logits_in
-from undertow.models.devices import usable
-from undertow.models.recipe import Recipe
+from undertow.models.devices import precision, usable
+from undertow.models.harden import Adversary
+from undertow.models.recipe import Hardening, Recipe
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 
-__all__ = ["Batches", "fit", "precision", "save_atomically"]
-
-
-def precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where the processor multiplies it natively, else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    known = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # not in every release
-    native = any(getattr(torch.cpu, name, lambda: False)() for name in known)
-    return torch.bfloat16 if device.type == "cpu" and native else torch.float32
+__all__ = ["Batches", "fit", "save_atomically"]
 
 
 def fit(
@@ -44,6 +38,7 @@ def fit(
     checkpoint: Path | None = None,
     held_out: ImageSet | None = None,
     soft: Float[Tensor, "sample class"] | None = None,
+    hardening: Hardening | None = None,
     device: str | torch.device = "cpu",
     title: str = "training",
     progress: Progress = SILENT,
@@ -61,15 +56,18 @@ def fit(
         checkpoint: file to go on from and to write after every epoch; ``None`` for no file.
         held_out: images whose accuracy is reported now and then; it decides nothing here.
         soft: class probabilities to learn instead of the labels, one row an image.
+        hardening: learn from images disturbed by an attack; ``held_out`` is then watched.
         device: where to train.
         title: shown with the progress.
         progress: told about every step.
 
     Returns:
-        One line an epoch: ``epoch``, ``loss``, ``seconds``, sometimes ``held_out``.
+        One line an epoch: ``epoch``, ``loss``, ``seconds``, sometimes ``held_out``; with hardening
+        ``steps`` and ``robust``, too, and ``taken_back`` where an epoch was done again.
 
     Raises:
-        BadInput: if there is no such device, or there are too few images for a batch.
+        BadInput: if there is no such device, there are too few images for a batch, or the training
+            diverges.
         Foreign: if the checkpoint belongs to another recipe, seed or data set.
     """
     device = usable(device)
@@ -80,16 +78,24 @@ def fit(
     targets = (data.labels if soft is None else soft).to(device)
     state = _State(network, recipe)
     identity = {**recipe.as_dict(), "seed": seed, "data": data.fingerprint, "soft": _digest(soft)}
+    if hardening is not None:
+        state.adversary = Adversary(hardening, _watched(held_out), seed, precision(device))
+        identity |= state.adversary.identity()
     if checkpoint is not None:
         state.resume(checkpoint, identity)
     steps = recipe.epochs * len(batches)
     with _deterministic(), progress(title, recipe.epochs, "epochs") as advance:
         advance(state.epoch)
         while state.epoch < recipe.epochs:
-            line = _epoch(state, batches, targets, steps, advance)
+            before = state.copied()
+            line = _epoch(state, batches, targets, data.labels.to(device), steps, advance)
             last = state.epoch == recipe.epochs
             if held_out is not None and (last or state.epoch % 4 == 0):
                 line["held_out"] = quick_accuracy(state.averaged, held_out, device)
+            if fault := state.fault(line, device):
+                state.take_back(before, fault)
+                line["taken_back"] = 1
+                advance(-1, fault)
             state.log.append(line)
             if checkpoint is not None:
                 save_atomically({"identity": identity, **state.saved()}, checkpoint)
@@ -122,6 +128,7 @@ class _State:
         )
         self.epoch = 0
         self.log: list[dict[str, int | float]] = []
+        self.adversary: Adversary | None = None
 
     def saved(self) -> dict[str, Any]:
         return {
@@ -130,7 +137,40 @@ class _State:
             "optimiser": self.optimiser.state_dict(),
             "epoch": self.epoch,
             "log": self.log,
+            "adversary": None if self.adversary is None else self.adversary.saved(),
         }
+
+    def copied(self) -> dict[str, Any] | None:
+        """A state to go back to, where there is an adversary that may ask for it."""
+        return None if self.adversary is None else copy.deepcopy(self.saved())
+
+    def fault(self, line: dict[str, int | float], device: torch.device) -> str:
+        """What went wrong in the epoch of a line, which gets what the adversary says of it.
+
+        Raises:
+            BadInput: for a plain training that diverged.
+        """
+        if self.adversary is None:
+            if not math.isfinite(line["loss"]):
+                raise BadInput(
+                    f"training diverged: the loss of epoch {self.epoch} is not finite "
+                    f"(rate {self.recipe.rate}); give a lower rate"
+                )
+            return ""
+        line["steps"] = self.adversary.steps
+        line["robust"] = self.adversary.robust(self.network, device)
+        return self.adversary.fault(line["loss"], line["robust"])
+
+    def take_back(self, before: dict[str, Any] | None, fault: str) -> None:
+        """Go back to a state, to do its epoch again in another way.
+
+        Raises:
+            BadInput: where that has been done often enough.
+        """
+        assert self.adversary is not None
+        assert before is not None
+        self.adversary.mend(fault)
+        self._take({**before, "adversary": self.adversary.saved(), "log": self.log})
 
     def resume(self, checkpoint: Path, identity: dict[str, Any]) -> None:
         if not checkpoint.is_file():
@@ -145,11 +185,16 @@ class _State:
                 f"{checkpoint} belongs to another training (differs in {', '.join(other)}); "
                 "delete it or choose another folder"
             )
+        self._take(saved)
+
+    def _take(self, saved: dict[str, Any]) -> None:
         self.network.load_state_dict(saved["network"])
         self.averaged.load_state_dict(saved["averaged"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.epoch = saved["epoch"]
         self.log = saved["log"]
+        if self.adversary is not None:
+            self.adversary.resume(saved["adversary"])
 
     @torch.no_grad()
     def average(self, step: int) -> None:
@@ -161,16 +206,22 @@ class _State:
 
 
 def _epoch(
-    state: _State, batches: Batches, targets: Tensor, steps: int, advance: Any
+    state: _State, batches: Batches, targets: Tensor, labels: Tensor, steps: int, advance: Any
 ) -> dict[str, int | float]:
     start = time.perf_counter()
     dtype = precision(batches.device)
     total = torch.zeros((), device=batches.device)
     state.network.train()
-    for number, (x, rows) in enumerate(batches.epoch(state.epoch)):
+    adversary = state.adversary
+    noise = None if adversary is None else adversary.epoch(state.epoch)
+    slower = 1.0 if adversary is None else adversary.slower
+    for number, (plain, rows) in enumerate(batches.epoch(state.epoch)):
         step = state.epoch * len(batches) + number
         for group in state.optimiser.param_groups:
-            group["lr"] = state.recipe.rate_at(step, steps)
+            group["lr"] = slower * state.recipe.rate_at(step, steps)
+        x = plain
+        if adversary is not None and noise is not None:
+            x = adversary.disturb(state.network, plain, labels[rows], noise)
         with torch.autocast(batches.device.type, dtype=dtype, enabled=dtype != torch.float32):
             logits = logits_in(state.network(x))
         loss = nn.functional.cross_entropy(
@@ -201,6 +252,13 @@ def quick_accuracy(network: nn.Module, data: ImageSet, device: torch.device) -> 
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             right += int((logits_in(network(x)).argmax(1).cpu() == y).sum())
     return right / len(data)
+
+
+def _watched(held_out: ImageSet | None) -> ImageSet:
+    """Raises BadInput where there is nothing to watch."""
+    if held_out is None or len(held_out) == 0:
+        raise BadInput("adversarial training needs held-out images, to see whether it collapses")
+    return held_out
 
 
 def _digest(soft: Tensor | None) -> str:

@@ -1,4 +1,4 @@
-"""Trimming and distilling your own networks."""
+"""Trimming, distilling and hardening your own networks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from undertow.models.evaluation import (
     multiply_adds,
     parameters,
 )
+from undertow.models.fitting import fit as train
 from undertow.models.load import load_model, untrained
-from undertow.models.recipe import Recipe, Trimming
+from undertow.models.recipe import Hardening, Recipe, Trimming
 from undertow.models.shipping import write_weights
 from undertow.models.trim import trim
 from undertow.progress import SILENT, Progress
+from undertow.seeds import derive
 
-__all__ = ["Made", "distill_own", "trim_own"]
+__all__ = ["Made", "distill_own", "harden_own", "trim_own"]
 
 _LEARNT = 0.1
 """A network is trained when it has come so much of the way from chance to perfection."""
@@ -158,6 +160,57 @@ def distill_own(
         progress=progress,
     )
     return _finish(student, test, Path(out) / "distilled.safetensors", details)
+
+
+def harden_own(
+    spec: str,
+    *,
+    data: str,
+    out: str | Path,
+    recipe: Recipe | None = None,
+    hardening: Hardening | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    data_dir: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> Made:
+    """Train a network from its architecture on inputs under attack (:mod:`undertow.models.harden`).
+
+    Args:
+        spec: ``path/to/file.py:factory``, or a name in the zoo.
+        data: a data set's name; ``held_out`` is watched for a collapse.
+        out: folder for the checkpoint, ``robust.safetensors`` and ``robust.json``.
+        recipe: of the training.
+        hardening: the attack to learn from.
+        seed: of first weights, order and noise.
+        device: where to train.
+        data_dir: where the data may lie.
+        progress: told about the training.
+
+    Raises:
+        BadInput: if the network does not take these images, or the training collapses again and
+            again.
+        Foreign: if ``out`` holds the checkpoint of another training.
+    """
+    check_writable(Path(out))
+    fit, held_out, test = _parts(data, data_dir, progress)
+    network = untrained(spec, seed=seed, purpose="robust")
+    _check_fits(network.eval(), held_out)
+    chosen = hardening or Hardening()
+    log = train(
+        network,
+        fit,
+        recipe or Recipe(epochs=30, smoothing=0.0),
+        seed=derive(seed, spec, "robust"),
+        checkpoint=Path(out) / "robust.pt",
+        held_out=held_out,
+        hardening=chosen,
+        device=device,
+        title=f"hardening {spec}",
+        progress=progress,
+    )
+    details = {"hardening": asdict(chosen), "log": log}
+    return _finish(network.cpu(), test, Path(out) / "robust.safetensors", details)
 
 
 def _parts(

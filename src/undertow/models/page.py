@@ -43,10 +43,14 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _overview(cards: Sequence[Card]) -> str:
     return _table(
-        ["name", "what", "data", "accuracy", "held out", "parameters", "multiply-adds", "bytes"],
+        (
+            "name", "what", "data", "accuracy", "held out", "robust", "parameters",
+            "multiply-adds", "bytes",
+        ),
         [
             (
                 f"`{c.name}`", c.summary, c.data, f"{c.accuracy:.2%}", f"{c.held_out_accuracy:.2%}",
+                f"{c.robust['accuracy']:.1%}",
                 f"{c.parameters:,}", f"{c.multiply_adds / 1e6:.1f} M", f"{c.bytes:,}",
             )
             for c in cards
@@ -68,6 +72,7 @@ def _section(card: Card) -> str:
         f"network fingerprint `{card.fingerprint}`.\n",
         *_trimming(card),
         *_distillation(card),
+        *_hardening(card),
         "Confusion matrix (rows: true class; columns: answer):\n",
         _table(
             ["", *card.classes],
@@ -91,6 +96,22 @@ def _trimming(card: Card) -> list[str]:
         f"Network Trimming of `{details['parent']}` in {len(details['rounds'])} rounds: "
         f"{share[0]:.1%} of the parameters and {share[1]:.1%} of the multiply-adds remain.\n",
         _table(head, [[layer[k] for k in keys] for layer in details["layers"]]),
+    ]
+
+
+def _hardening(card: Card) -> list[str]:
+    if card.method != "harden":
+        return []
+    how = card.details["hardening"]
+    log = card.details["log"]
+    again = sum(bool(line.get("taken_back")) for line in log)
+    return [
+        f"Adversarial training in the L∞ ball of {how['epsilon'] * 255:g}/255, "
+        f"{log[0]['steps']} gradient step(s) a batch; epochs taken back because robust accuracy "
+        f"collapsed: {again}. Robust accuracy of {how['watched']} held-out images "
+        f"({how['watch_steps']} steps, before averaging) by epoch: "
+        + ", ".join(f"{line['robust']:.2f}" for line in log)
+        + ".\n"
     ]
 
 

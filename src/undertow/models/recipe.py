@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from undertow.errors import BadInput
 
-__all__ = ["Recipe", "Trimming"]
+__all__ = ["Hardening", "Recipe", "Trimming"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,3 +76,35 @@ class Trimming:
     least: float = 0.25
     between: Recipe = field(default_factory=lambda: Recipe(epochs=3, rate=0.05))
     last: Recipe = field(default_factory=lambda: Recipe(epochs=10, rate=0.1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardening:
+    """How inputs are disturbed in adversarial training, and when it counts as failed.
+
+    Args:
+        epsilon: L∞ radius of the attack, of pixels in [0, 1].
+        steps: gradient steps a batch, at the start.
+        noise: half width of the random start of a single step, in units of epsilon.
+        stride: length of a single step, in units of epsilon.
+        watched: held-out images whose robust accuracy is measured after every epoch.
+        watch_steps: of the attack that measures it.
+        fall: a training is taken back that keeps less than this share of its best robust accuracy.
+        mends: how often, at most.
+    """
+
+    epsilon: float = 8 / 255
+    steps: int = 1
+    noise: float = 1.0
+    stride: float = 1.0
+    watched: int = 500
+    watch_steps: int = 10
+    fall: float = 0.5
+    mends: int = 3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epsilon < 1 or self.steps < 1:
+            raise BadInput(
+                f"epsilon={self.epsilon}, steps={self.steps} "
+                "(allowed: above 0 and below 1, for pixels in [0, 1]; 1 or more)"
+            )

@@ -14,7 +14,7 @@ from undertow.models.deep_conv import deep_conv
 from undertow.models.digits_cnn import digits_cnn
 from undertow.models.good_init import good_init
 from undertow.models.lsuv import lsuv_
-from undertow.models.recipe import Recipe, Trimming
+from undertow.models.recipe import Hardening, Recipe, Trimming
 from undertow.models.vgg_like import vgg_like
 from undertow.registry import Registry
 from undertow.seeds import derive
@@ -33,14 +33,16 @@ class ZooModel:
         method: the function that makes its weights.
         parent: the model it is trimmed from.
         trimming: how far.
+        hardening: the attack that it learns from.
     """
 
     build: Callable[..., nn.Module]
     data: str
     recipe: Recipe
-    method: Literal["train", "trim", "distill"] = "train"
+    method: Literal["train", "trim", "distill", "harden"] = "train"
     parent: str | None = None
     trimming: Trimming | None = None
+    hardening: Hardening | None = None
 
 
 MODELS: Registry[ZooModel] = Registry("model")
@@ -90,6 +92,18 @@ MODELS.add(
     ),
     "small, for the built-in digits",
 )
+for _name in ("good_init", "deep_conv", "vgg_like"):
+    MODELS.add(
+        f"{_name}/robust",
+        ZooModel(
+            build=MODELS[_name].build,
+            data="cifar10",
+            recipe=Recipe(epochs=30, init=MODELS[_name].recipe.init, smoothing=0.0),
+            method="harden",
+            hardening=Hardening(),
+        ),
+        f"{_name} after adversarial training against changes of 8/255 a pixel",
+    )
 
 
 def fresh(name: str, data: ImageSet, seed: int) -> nn.Module:

@@ -15,9 +15,10 @@ from undertow.data import load_data
 from undertow.data.cache import new_file
 from undertow.errors import BadInput
 from undertow.models.cards import WEIGHTS, Card, machine, read_card, stem, write_card
+from undertow.models.devices import precision
 from undertow.models.evaluation import evaluate, fingerprint, multiply_adds, parameters
-from undertow.models.fitting import precision
 from undertow.models.registry import MODELS
+from undertow.models.robustness import robustness
 from undertow.progress import SILENT, Progress
 
 __all__ = ["load_zoo", "ship", "to_half", "write_weights"]
@@ -101,6 +102,7 @@ def ship(
         fingerprint=fingerprint(served),
         made_on={**made_on, "seconds": round(seconds, 1)},
         details=dict(details or {}),
+        robust=robustness(served, test, progress=progress, title=name),
     )
     write_card(card, out)
     return card

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def train(
     data_dir: str | Path | None = None,
     progress: Progress = SILENT,
 ) -> Card:
-    """Make the weights of a model of the zoo: train, trim or distill, as its registry line says.
+    """Make the weights of a model of the zoo, by the method that its registry line names.
 
     The same seed gives the same weights on one device and number of threads. Killed at any
     moment, the same call goes on from the last whole epoch and ends in the same weights.
@@ -60,7 +60,8 @@ def train(
         Foreign: if ``out`` holds checkpoints of another training.
     """
     folder = Path(out)
-    how = {"train": _train, "distill": _distill, "trim": _trim}[MODELS[name].method]
+    methods = {"train": _train, "harden": _train, "distill": _distill, "trim": _trim}
+    how = methods[MODELS[name].method]
     check_writable(folder)
     made = how(name, seed=seed, out=folder, device=device, data_dir=data_dir, progress=progress)
     return ship(
@@ -93,11 +94,13 @@ def _train(
         seed=derive(seed, name, "fit"),
         checkpoint=out / "checkpoint.pt",
         held_out=load_data(model.data, "held_out", data_dir=data_dir),
+        hardening=model.hardening,
         device=device,
         title=f"training {name}",
         progress=progress,
     )
-    return _Made(network, log)
+    told = {} if model.hardening is None else {"hardening": asdict(model.hardening)}
+    return _Made(network, log, details=told)
 
 
 def _distill(
