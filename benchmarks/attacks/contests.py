@@ -13,7 +13,7 @@ import undertow as ut
 from benchmarks.attacks import peers
 from benchmarks.attacks.measuring import Run, Task
 from undertow.attacks.driver.oracle import frozen
-from undertow.types import Attack
+from undertow.types import Attack, Precision
 
 __all__ = ["CONTESTS", "Contest"]
 
@@ -37,13 +37,15 @@ class Contest:
     reach: dict[str, float] = field(default_factory=dict)
 
 
-def ours(attack: Callable[[], Attack]) -> Run:
+def ours(attack: Callable[[], Attack], precision: Precision = "float32") -> Run:
     """Undertow, with all iterates recorded."""
 
     def run(task: Task) -> Tensor:
         goal = task.goal
         target = "untargeted" if goal.target is None else goal.target
-        return ut.craft(attack(), task.model, task.x, goal.label, target=target).end
+        return ut.craft(
+            attack(), task.model, task.x, goal.label, target=target, precision=precision
+        ).end
 
     return run
 
@@ -76,6 +78,15 @@ def bare(steps: int, epsilon: float, alpha: float) -> Run:
 EPS, ALPHA, STEPS = 8 / 255, 1 / 255, 40
 CW = {"confidence": 0.0, "learning_rate": 0.01}
 ROUNDS, TURNS, CONSTANT = 5, 100, 0.01
+
+
+def _igsm() -> Attack:
+    return ut.attacks.IGSM(epsilon=2 / 255, steps=20)
+
+
+def _cw() -> Attack:
+    return ut.attacks.CW(rounds=ROUNDS, steps=TURNS, constant=CONSTANT, **CW)
+
 
 CONTESTS = {
     "jsma": Contest(
@@ -205,6 +216,21 @@ CONTESTS = {
         },
         reach={"torchattacks": 3},
     ),
+    **{
+        f"bf16-{name}": Contest(
+            about=f"{title}: gradients in bfloat16, each success verified, beside float32",
+            targeted=targeted,
+            inputs=inputs,
+            runs={"undertow bf16": ours(make, "bf16"), "undertow": ours(make)},
+            reach={"undertow": 1.6},
+        )
+        for name, title, targeted, inputs, make in (
+            ("igsm", "IGSM, ε 2/255, at most 20 steps", False, 128, _igsm),
+            ("jsma", "JSMA, θ 1, γ 0.145, one wrong class an input", True, 32, ut.attacks.JSMA),
+            ("deepfool", "DeepFool", False, 64, ut.attacks.DeepFool),
+            ("cw", f"C&W, L2, {ROUNDS} rounds of {TURNS} steps", False, 8, _cw),
+        )
+    },
     "driver": Contest(
         about="what the driver adds to IGSM's 40 steps, none of them spared, all recorded",
         targeted=False,

@@ -31,6 +31,8 @@ Logits: TypeAlias = Float[Tensor, "sample class"]
 Keep: TypeAlias = Bool[Tensor, " sample"]
 """Which rows of the batch go on."""
 Norm: TypeAlias = Literal["l0", "l2", "linf"]
+Precision: TypeAlias = Literal["float32", "bf16"]
+"""Of the gradients of an attack; successes and distances are told by the model as it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

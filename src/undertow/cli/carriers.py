@@ -38,6 +38,7 @@ def carriers(
     data_dir: DataDir = None,
     device: Device = "cpu",
     seed: options.Seed = 0,
+    precision: options.Gradients = options.FLOAT32,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Local processes that share the work.")
     ] = None,
@@ -58,7 +59,8 @@ def carriers(
         size=options.square(size), rankings=ranking or (),
         mean=options.numbers(mean, "--mean"),
         std=options.numbers(std, "--std"), taps=taps or (), out=out, data_dir=data_dir,
-        device=device, seed=seed, workers=workers, progress=terminal(quiet=quiet or as_json),
+        device=device, seed=seed, precision=precision, workers=workers,
+        progress=terminal(quiet=quiet or as_json),
     )  # fmt: skip
     assert run.answers is not None
     (found,) = (one for by in run.answers.restorations.values() for one in by.values())

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
 from undertow.errors import BadInput
 
 __all__ = [
-    "AttackName", "Classes", "DataDir", "DataName", "Device", "Json", "Mean", "ModelName", "Out",
-    "Picked", "Quiet", "Seed", "Set", "Size", "Std", "Taps", "Target", "numbers", "place",
-    "settings", "square",
+    "FLOAT32",
+    "AttackName",
+    "Classes",
+    "DataDir",
+    "DataName",
+    "Device",
+    "Gradients",
+    "Json",
+    "Mean",
+    "ModelName",
+    "Out",
+    "Picked",
+    "Quiet",
+    "Seed",
+    "Set",
+    "Size",
+    "Std",
+    "Taps",
+    "Target",
+    "numbers",
+    "place",
+    "settings",
+    "square",
 ]  # fmt: skip
 
 ModelName = Annotated[str, typer.Option(help="A model: a name, path/file.py:factory, …")]
@@ -23,6 +43,15 @@ Out = Annotated[Path | None, typer.Option(help="The run directory.")]
 Seed = Annotated[int, typer.Option(min=0, help="The one seed.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+FLOAT32: Final = "float32"
+Gradients = Annotated[
+    Literal["float32", "bf16"],
+    typer.Option(
+        "--precision",
+        help="bf16: gradients of the attack in half precision, faster where the processor has it; "
+        "every success is verified in float32.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Set = Annotated[
     list[str] | None,

@@ -12,8 +12,9 @@ from undertow.progress import SILENT, Progress
 from undertow.prose import attack_name
 from undertow.store import Run
 from undertow.studies.asked.spec import AttackSpec, DataSpec, StudySpec
-from undertow.studies.explain import flat_name, followable
+from undertow.studies.explain import flat_name, followable, told_of
 from undertow.studies.run import study
+from undertow.types import Precision
 
 __all__ = ["run_carriers"]
 
@@ -40,6 +41,7 @@ def run_carriers(
     data_dir: str | Path | None = None,
     device: str = "cpu",
     seed: int = 0,
+    precision: Precision = "float32",
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Run:
@@ -63,6 +65,7 @@ def run_carriers(
         data_dir: where the data set lies.
         device: where to compute.
         seed: the one seed.
+        precision: of the attack's gradients, as ``craft`` takes it.
         workers: local processes that share the work.
         progress: told how far it is.
 
@@ -72,13 +75,9 @@ def run_carriers(
     asked: AttackSpec = followable(attack, settings or {}, target)
     spec = StudySpec(
         name=f"carriers-{model.rpartition('/')[2]}-{asked.id}",
-        models=(model,),
-        mean=None if mean is None else tuple(mean),
-        std=None if std is None else tuple(std),
-        output=output,
+        **told_of(model, mean, std, output, taps),
         attacks=(asked.model_copy(update={"control": False}),),
         data=DataSpec(name=data, inputs=inputs, classes=classes, size=size),
-        taps=tuple(taps),
         cross_check=None,
         readers=0,
         exemplars=min(FOLLOWED, inputs),
@@ -86,6 +85,7 @@ def run_carriers(
         matrices=0,
         carriers=tuple(rankings) or True,
         questions=("q6",),
+        precision=precision,
         seed=seed,
     )
     what = sha256(repr(spec.plain()).encode()).hexdigest()[:8]

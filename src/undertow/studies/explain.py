@@ -26,6 +26,7 @@ from undertow.store import Explanation, Run
 from undertow.studies.asked.inputs import class_number
 from undertow.studies.asked.spec import AttackSpec, DataSpec, StudySpec
 from undertow.studies.run import study
+from undertow.types import Precision
 
 __all__ = ["Why", "explain", "flat_name", "followable", "run_explanation"]
 
@@ -98,7 +99,8 @@ def explain(
         out: the run directory; a temporary one by default.
         progress: told how far it is.
         options: as :func:`run_explanation` takes them: ``mean``, ``std``, ``output``,
-            ``classes``, ``size``, ``taps``, ``readers``, ``data_dir``, ``device``, ``seed``.
+            ``classes``, ``size``, ``taps``, ``readers``, ``precision``, ``data_dir``, ``device``,
+            ``seed``.
 
     Returns:
         Sentences and numbers, and the run behind them.
@@ -137,6 +139,7 @@ def run_explanation(
     seed: int = 0,
     name: str | None = None,
     iterates: int | None = ITERATES,
+    precision: Precision = "float32",
     progress: Progress = SILENT,
 ) -> Run:
     """The run of an explanation; see :func:`explain`.
@@ -150,10 +153,7 @@ def run_explanation(
     label, readers = one.label(label), one.readers(readers)
     spec = StudySpec(
         name=name or "-".join(["explain", title, Path(one.called).name, *filter(None, [attack])]),
-        models=(title,),
-        mean=None if mean is None else tuple(mean),
-        std=None if std is None else tuple(std),
-        output=output,
+        **told_of(title, mean, std, output, taps),
         plugins=({"attack": attack},) if attack is not None and is_source(attack) else (),
         attacks=() if attack is None else (followable(attack, settings or {}, target),),
         data=DataSpec(
@@ -161,7 +161,6 @@ def run_explanation(
             beside=one.beside, size=one.size, references="beside" if readers == 0 else "train",
             labels={} if label is None else {one.first[0]: label}, classes=classes,
         ),
-        taps=tuple(taps),
         null=REFERENCES if one.others else ALONE,
         readers=readers,
         exemplars=one.count,
@@ -170,6 +169,7 @@ def run_explanation(
         explain=True,
         carriers=attack is not None,
         matrices=1 if attack else 0,
+        precision=precision,
         questions=(),
         seed=seed,
     )  # fmt: skip
@@ -179,6 +179,23 @@ def run_explanation(
         spec, out=out, data_dir=data_dir, device=device, models=given, data=one.given,
         progress=progress,
     )  # fmt: skip
+
+
+def told_of(
+    model: str,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    output: int | str | None,
+    taps: Sequence[str],
+) -> dict[str, Any]:
+    """What a study says of its only model."""
+    return {
+        "models": (model,),
+        "mean": None if mean is None else tuple(mean),
+        "std": None if std is None else tuple(std),
+        "output": output,
+        "taps": tuple(taps),
+    }
 
 
 def _titled(model: str | nn.Module) -> tuple[str, Card | None]:

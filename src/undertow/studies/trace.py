@@ -10,6 +10,7 @@ from typing import Any
 from undertow.progress import SILENT, Progress
 from undertow.store import Run
 from undertow.studies.explain import flat_name, run_explanation
+from undertow.types import Precision
 
 __all__ = ["trace"]
 
@@ -33,6 +34,7 @@ def trace(
     data_dir: str | Path | None = None,
     device: str = "cpu",
     seed: int = 0,
+    precision: Precision = "float32",
     progress: Progress = SILENT,
 ) -> Run:
     """Follow one input through every iterate of an attack, controls of the same norms beside it.
@@ -55,6 +57,7 @@ def trace(
         data_dir: where the data set lies.
         device: where to compute.
         seed: the one seed.
+        precision: of the attack's gradients, as ``craft`` takes it.
         progress: told how far it is.
 
     Raises:
@@ -63,13 +66,13 @@ def trace(
     named = attack.rpartition(":")[2]
     name = f"trace-{flat_name(model)}-{named}-{index}"
     options = (settings or None, target, mean, std, output, classes, size, tuple(taps) or None)
-    usual = data == "cifar10" and readers == 2000 and seed == 0
+    usual = (data, readers, seed, precision) == ("cifar10", 2000, 0, "float32")
     if not usual or any(option is not None for option in options):
-        asked = (data, readers, seed, *options)
+        asked = (data, readers, seed, precision, *options)
         name += f"-{sha256(repr(asked).encode()).hexdigest()[:8]}"
     return run_explanation(
         model, f"{data}:{index}", attack=attack, settings=settings, target=target, mean=mean,
         std=std, output=output, classes=classes, size=size, taps=taps, readers=readers,
         out=out or Path("runs") / name, data_dir=data_dir, device=device, seed=seed, name=name,
-        iterates=None, progress=progress,
+        iterates=None, precision=precision, progress=progress,
     )  # fmt: skip

@@ -7,6 +7,7 @@ project's tests.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from undertow.attacks import ATTACKS, draws_for
 from undertow.attacks.driver.craft import Record, Target, craft
 from undertow.attacks.parts.balls import distance
+from undertow.models.folding import TRIED as FOLDING
 from undertow.models.steady import TRIED
 from undertow.types import (
     Attack,
@@ -188,7 +190,8 @@ def calls_are_counted(case: Case) -> None:
         model = Counting(case.model).eval()
         t = case.craft(model=model, x=case.x[i : i + 1], y=case.y[i : i + 1])
         probe = 2 if any(p.ndim == 4 for p in model.parameters()) else 0
-        gone, counted = model.forwards - 1 - probe - TRIED, int(t.forwards)
+        tried = 1 + probe + TRIED + FOLDING
+        gone, counted = model.forwards - tried, int(t.forwards)
         assert gone == counted, f"{gone} rows went forward, {counted} were counted"
         gone, counted = model.backwards, int(t.backwards)
         assert gone == counted, f"{gone} rows went backward, {counted} were counted"
@@ -333,6 +336,21 @@ def half_precision_models_work(case: Case) -> None:
     assert t.images.max() <= 1, "an iterate is above 1"
 
 
+def bfloat16_gradients_are_verified(case: Case) -> None:
+    """Gradients in bfloat16: every success is one of the model as it is, and most are kept."""
+    with warnings.catch_warnings():  # where it does not pay, it says so and computes as ever
+        warnings.simplefilter("ignore")
+        t = case.craft(precision="bf16")
+    aimed = t.target if (t.target >= 0).all() else None
+    goal = Goal(t.label, aimed, float(case.attack.confidence))
+    with torch.no_grad():
+        said = goal.reached(case.model(t.end))
+    assert torch.equal(said, t.success), "success is not what the model says"
+    assert torch.equal(t.linf, distance(t.end, case.x, "linf")), "distances are not those of ends"
+    kept = (t.success | ~case.plain.success).double().mean()
+    assert kept >= 0.75, f"{kept:.0%} of the successes are kept"
+
+
 def _copy(model: nn.Module) -> nn.Module:
     from copy import deepcopy
 
@@ -354,5 +372,6 @@ CONTRACT: Final[tuple[Callable[[Case], None], ...]] = (
     dropped_rows_stay_away,
     double_precision_works,
     half_precision_models_work,
+    bfloat16_gradients_are_verified,
 )
 """Every check; each takes a :class:`Case`."""

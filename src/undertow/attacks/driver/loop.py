@@ -46,6 +46,10 @@ class Judge(Oracle, Protocol):
         """From now on rows belong to the samples ``owner``."""
         ...
 
+    def benign(self, x: Images) -> Logits:
+        """The answers at the benign inputs."""
+        ...
+
     def judge(self, x: Images) -> Logits:
         """One forward call whose graph serves the next gradient at ``x``."""
         ...

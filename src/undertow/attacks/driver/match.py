@@ -15,7 +15,7 @@ from undertow.attacks.driver.craft import Target, craft
 from undertow.attacks.driver.record import Record
 from undertow.errors import BadInput
 from undertow.progress import SILENT, Progress
-from undertow.types import Attack, Draws, Images, Labels
+from undertow.types import Attack, Draws, Images, Labels, Precision
 
 __all__ = ["Matched", "Reached", "match"]
 
@@ -80,6 +80,7 @@ def match(
     target: Target = None,
     seed: int | Draws = 0,
     batch_size: int | None = None,
+    precision: Precision = "float32",
     tolerance: float = 0.05,
     probes: int = 16,
     progress: Progress = SILENT,
@@ -100,6 +101,7 @@ def match(
         target: as in :func:`undertow.craft`.
         seed: as in :func:`undertow.craft`.
         batch_size: as in :func:`undertow.craft`.
+        precision: as in :func:`undertow.craft`.
         tolerance: relative deviation that is near enough.
         probes: at most so many strengths are tried.
         progress: told of strengths tried.
@@ -116,8 +118,9 @@ def match(
         stronger = with_strength(attack, strength)
         nothing = Record(every=None, endpoints=False)
         t = craft(
-            stronger, model, x, y, target=target, record=nothing, seed=seed, batch_size=batch_size
-        )
+            stronger, model, x, y, target=target, record=nothing, seed=seed,
+            batch_size=batch_size, precision=precision,
+        )  # fmt: skip
         won = t.success & (t.l2 > 0)
         mean = [float(d[won].double().mean()) for d in (t.l2, t.l0, t.linf)]
         share = float(t.success.double().mean())

@@ -38,6 +38,8 @@ class MembersOracle:
         classes: how many logits each has.
         weights: one a member; scaled to sum to one. Equal by default.
         combine: what the gradient is of.
+        channels_last: as for :class:`~undertow.attacks.driver.oracle.ModelOracle`.
+        half: likewise.
     """
 
     def __init__(
@@ -47,8 +49,12 @@ class MembersOracle:
         weights: Sequence[float] | None = None,
         combine: Combine = "loss",
         channels_last: bool = False,
+        half: torch.dtype | None = None,
     ) -> None:
-        self.members = tuple(ModelOracle(m, classes, channels_last=channels_last) for m in models)
+        self.members = tuple(
+            ModelOracle(m, classes, channels_last=channels_last, half=half) for m in models
+        )
+        self.half = half
         self.classes = classes
         self.combine = combine
         self.device = self.members[0].device
@@ -97,6 +103,11 @@ class MembersOracle:
         self.answers = torch.stack([m.logits(x) for m in self.members])
         return self._mix(list(self.answers))
 
+    def benign(self, x: Images) -> Logits:
+        """The mixed answers at the benign inputs, in the models' own type."""
+        self.answers = torch.stack([m.benign(x) for m in self.members])
+        return self._mix(list(self.answers))
+
     def judge(self, x: Images) -> Logits:
         """One forward call of each member, whose graphs serve the next gradient at ``x``."""
         self.answers = torch.stack([m.judge(x) for m in self.members])
@@ -108,6 +119,10 @@ class MembersOracle:
             self.judge(x)
         answers = self._known()
         gaps = torch.stack([margin(z, goal) for z in answers])
+        if self.half is not None and (all_fooled := (gaps.amax(dim=0) <= 0)).any():
+            pairs = zip(self.members, answers, strict=True)
+            answers = torch.stack([m.verified(x, z, all_fooled) for m, z in pairs])
+            gaps = torch.stack([margin(z, goal) for z in answers])
         return answers[gaps.argmax(dim=0), torch.arange(len(x), device=x.device)]
 
     def gradient(self, x: Images, loss: Callable[[Tensor], Tensor]) -> tuple[Logits, Images]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+import warnings
+from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +13,20 @@ from undertow.attacks.driver.oracle import ModelOracle
 from undertow.errors import BadInput
 from undertow.models.asking import ask
 from undertow.models.devices import out_of_memory
+from undertow.models.devices import precision as native
+from undertow.models.folding import folded
 from undertow.models.steady import announce
-from undertow.types import Attack, Images
+from undertow.types import Attack, Images, Precision
 
 __all__ = ["open_oracle"]
 
 
 def open_oracle(
-    attack: Attack, models: tuple[nn.Module, ...], x: Images
+    attack: Attack, models: tuple[nn.Module, ...], x: Images, precision: Precision = "float32"
 ) -> ModelOracle | MembersOracle:
     """The models as one oracle. Each is asked about one image, uncounted, what it is like.
+
+    Normalisation is folded into convolutions in copies that share the other weights.
 
     Raises:
         BadInput: for a model that cannot take these images, or gives no logits for them.
@@ -31,11 +36,37 @@ def open_oracle(
         announce(model, x)
     if len(classes) > 1:
         raise BadInput(f"the models have different numbers of classes: {sorted(classes)}")
+    half = _half(precision, models[0], x)
+    models = tuple(folded(model, x[:2]) for model in models)
     last = all(_takes_channels_last(m, x[:1]) for m in models)
     if len(models) > 1 or attack.inner is not None:
         weights, combine = attack.weights, cast(Combine, attack.combine)
-        return MembersOracle(models, classes.pop(), weights, combine, last)
-    return ModelOracle(models[0], classes.pop(), channels_last=last)
+        return MembersOracle(models, classes.pop(), weights, combine, last, half)
+    return ModelOracle(models[0], classes.pop(), channels_last=last, half=half)
+
+
+def _half(precision: Precision, model: nn.Module, x: Images) -> torch.dtype | None:
+    """The type in which gradients are computed, where it is not the model's.
+
+    Raises:
+        BadInput: for a word that is no precision.
+    """
+    if precision not in get_args(Precision):
+        raise BadInput(f"precision is {precision!r} (allowed: {', '.join(get_args(Precision))})")
+    if precision == "float32":
+        return None
+    weight = _weight(model, x)
+    if native(weight.device) == torch.bfloat16 and weight.dtype == torch.float32:
+        return torch.bfloat16
+    why = (
+        f"the model computes in {str(weight.dtype).removeprefix('torch.')}"
+        if weight.dtype != torch.float32
+        else f"this {weight.device.type} has no arithmetic of its own for it"
+    )
+    warnings.warn(
+        f"precision 'bf16' would not pay: {why}; the attack computes in the model's", stacklevel=4
+    )
+    return None
 
 
 def _weight(model: nn.Module, one: Images) -> Tensor:

@@ -87,10 +87,20 @@ class ModelOracle:
         classes: how many logits there are.
         channels_last: hand images over with their channels innermost, which a CPU convolves some
             1.3 × faster.
+        half: the type in which gradients are computed; every success is then verified in the
+            model's own, in one more forward call. ``None``: the model's own throughout.
     """
 
-    def __init__(self, model: nn.Module, classes: int, *, channels_last: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        classes: int,
+        *,
+        channels_last: bool = False,
+        half: torch.dtype | None = None,
+    ) -> None:
         self.model = model
+        self.half = half
         self.channels_last = channels_last
         self.classes = classes
         weight = next((p for p in model.parameters() if p.is_floating_point()), None)
@@ -131,6 +141,14 @@ class ModelOracle:
         with torch.no_grad():
             return self._forward(x)
 
+    def benign(self, x: Images) -> Logits:
+        """The answers at the benign inputs, in the model's own type; see :meth:`judge`."""
+        if self.half is None:
+            return self.judge(x)
+        self._memory = None
+        with torch.no_grad():
+            return self._forward(x, exact=True)
+
     def judge(self, x: Images) -> Logits:
         """One forward call whose graph is kept for the gradient that may follow at ``x``."""
         self._memory = None  # its graph is freed before the next is built
@@ -139,7 +157,19 @@ class ModelOracle:
 
     def verdict(self, x: Images, logits: Logits | None, goal: Goal) -> Logits:
         """The logits by which success at ``x`` is told: those given, or else asked for now."""
-        return self.judge(x) if logits is None else logits
+        given = self.judge(x) if logits is None else logits
+        return given if self.half is None else self.verified(x, given, goal.reached(given))
+
+    def verified(self, x: Images, logits: Logits, which: Keep) -> Logits:
+        """The logits, those of some rows asked for once more in the model's own type."""
+        rows = torch.nonzero(which).flatten()
+        if not len(rows):
+            return logits
+        exact = logits.clone()
+        with torch.no_grad():
+            exact[rows] = self._asked(x[rows], exact=True)
+        self.tally.forwards.index_add_(0, self._whose[rows.cpu()], torch.ones_like(rows).cpu())
+        return exact
 
     def gradient_later(self, x: Images) -> Logits:
         """Logits now, of a forward call that the next gradient at ``x`` will use."""
@@ -174,12 +204,18 @@ class ModelOracle:
         self._look(gs.transpose(0, 1), memory, (cotangents != 0).any(dim=2).sum(dim=0))
         return logits.detach(), gs
 
-    def _forward(self, x: Tensor) -> Tensor:
+    def _forward(self, x: Tensor, *, exact: bool = False) -> Tensor:
+        logits = self._asked(x, exact=exact)
+        self._count(self.tally.forwards, len(x))
+        return logits
+
+    def _asked(self, x: Tensor, *, exact: bool) -> Tensor:
         given = x if self.dtype is None else x.to(self.dtype)
         if self.channels_last:
             given = given.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = ask(self.model, given)
-        self._count(self.tally.forwards, len(x))
+        half = self.half is not None and not exact
+        with torch.autocast(self.device.type, dtype=self.half, enabled=half):
+            logits: Tensor = ask(self.model, given)
         if logits.shape != (len(x), self.classes):
             shape = tuple(logits.shape)
             raise BadInput(

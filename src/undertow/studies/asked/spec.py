@@ -26,6 +26,7 @@ from undertow.errors import BadInput, UnknownName
 from undertow.measuring.carriers import DEFAULT_RANKINGS
 from undertow.prose import told_number
 from undertow.registry import registry
+from undertow.types import Precision
 
 __all__ = ["AttackSpec", "DataSpec", "StudySpec", "example", "load_spec", "presets"]
 
@@ -200,6 +201,7 @@ class StudySpec(_Strict):
     explain: bool = False
     carriers: bool | tuple[str, ...] = False
     matrices: Annotated[int, Field(ge=0)] = 1
+    precision: Precision = "float32"
     questions: tuple[str, ...] = ("q1", "q2")
     shard: Count = 50
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -29,7 +29,7 @@ from undertow.store import Cell
 from undertow.studies.asked.plan import Unit, carries
 from undertow.studies.done.carried import carried, carried_at_end
 from undertow.studies.done.probe import Probe
-from undertow.types import Attack, Draws, Images, Labels, Norm, Trajectory
+from undertow.types import Attack, Draws, Images, Labels, Norm, Precision, Trajectory
 
 __all__ = ["Batch", "Filled", "exemplar", "fill", "portrait"]
 
@@ -67,6 +67,7 @@ def fill(
     attack: Attack | None,
     target: Target,
     rankings: Sequence[str] = (),
+    precision: Precision = "float32",
 ) -> Filled:
     """Compute one shard: every group of every cell of the unit.
 
@@ -78,13 +79,14 @@ def fill(
         attack: the attack at its strength; ``None`` for the benign cell.
         target: what the attack aims at; ``None`` for its own rule.
         rankings: by what maps are ranked on the models that are attacked; none for no carriers.
+        precision: of the attack's gradients.
     """
     if attack is None:
         return _tabulate(unit.cells[0], probes[unit.source], batch, batch.x, _benign_facts(batch))
     models = [probes[name].model for name in aimed]
     trajectory = craft(
         attack, models if len(models) > 1 else models[0], batch.x, batch.y, target=target,
-        seed=batch.draws(unit.source, unit.attack), record=Record(every=None),
+        seed=batch.draws(unit.source, unit.attack), record=Record(every=None), precision=precision,
     )  # fmt: skip
     moved = trajectory.end - batch.x
     donated = moved[_partners(unit.start, len(moved))]
@@ -244,6 +246,7 @@ def exemplar(
     matrices: bool,
     most: int | None = None,
     rankings: Sequence[str] = (),
+    precision: Precision = "float32",
 ) -> dict[Cell, xr.Dataset]:
     """Follow one input through every iterate, and controls of the same norms beside it.
 
@@ -258,11 +261,13 @@ def exemplar(
         matrices: whether to keep S and T of the benign input and of the last iterate.
         most: how many iterates are recorded at most; ``None`` for all.
         rankings: by what the maps are ranked that carry the attack; none for no carriers.
+        precision: of the attack's gradients.
     """
     trajectory, pair = (
         craft(
             attack, probe.model, each.x, each.y, target=target,
             seed=each.draws(unit.source, unit.attack), record=Record(every=1, at_most=most),
+            precision=precision,
         )
         for each in (batch, other)
     )  # fmt: skip

@@ -78,7 +78,7 @@ def _one(
     matched = match_strength(
         given, models if attack.ensemble else models[0], x, y,
         l2=attack.match_l2, target=attack.aim,
-        seed=derive(spec.seed, "strength", attack.id),
+        seed=derive(spec.seed, "strength", attack.id), precision=spec.precision,
     )  # fmt: skip
     return {
         "settings": settings_of(matched.attack),
