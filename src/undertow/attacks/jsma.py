@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from undertow.attacks.parts.saliency import Direction, best_gradients, best_pairs
+from undertow.attacks.parts.saliency import Direction
+from undertow.attacks.parts.saliency_anywhere import Rule, search
 from undertow.attacks.parts.settings import check, choice, flag, number
 from undertow.errors import BadInput
 from undertow.types import (
@@ -36,10 +36,8 @@ __all__ = ["JSMA", "Outputs", "Rule"]
 
 Outputs: TypeAlias = Literal["logits", "softmax"]
 """What the forward derivative is taken of."""
-Rule: TypeAlias = Literal["pair", "gradient"]
-"""The paper's pair saliency map, or the two largest entries of the target's gradient."""
 
-_Array: TypeAlias = Float[np.ndarray, "sample feature"]
+_Features: TypeAlias = Float[Tensor, "sample feature"]
 
 
 class _Next(NamedTuple):
@@ -159,23 +157,20 @@ class JSMA(Attack):
     def _look(self, model: Oracle, x: Images, target: Tensor) -> _Next:
         """The model's answer at ``x``, the features to change next, and where gradients vanish."""
         logits, alpha, beta = self._derivative(model, x, target)
-        values = _array(x)
+        values = x.detach().flatten(1)
         domain = values < 1 if self.direction == "increase" else values > 0
+        pairs = search(alpha, beta, domain, self.rule, self.direction)
         if self.rule == "pair":
-            pairs = best_pairs(alpha, beta, domain, self.direction)
-            suspects = np.less(pairs[:, 0], 0)
+            suspects = pairs[:, 0] < 0
         else:
-            pairs = best_gradients(alpha, domain, self.direction)
-            suspects = ~alpha[np.arange(len(alpha))[:, None], pairs].any(axis=1)
-        stalled = _vanished(alpha, beta, domain, suspects)
-        pairs[stalled] = -1
-        return _Next(
-            logits, torch.from_numpy(pairs).to(x.device), torch.from_numpy(stalled).to(x.device)
-        )
+            suspects = ~alpha.gather(1, pairs.clamp(min=0)).any(dim=1)
+        stalled = suspects & domain.any(dim=1)
+        stalled &= ~((alpha.bool() & domain).any(dim=1) & (beta.bool() & domain).any(dim=1))
+        return _Next(logits, torch.where(stalled[:, None], -1, pairs), stalled)
 
     def _derivative(
         self, model: Oracle, x: Images, target: Tensor
-    ) -> tuple[Logits, _Array, _Array]:
+    ) -> tuple[Logits, _Features, _Features]:
         """Logits, α = ∂F_t/∂x and β = Σ_{j≠t} ∂F_j/∂x (terms of the paper's equation 10)."""
         if self.outputs == "softmax":
 
@@ -184,33 +179,17 @@ class JSMA(Attack):
                 return F.gather(1, target[:, None])[:, 0]
 
             logits, gradient = model.gradient(x, chance)
-            alpha = _array(gradient)
+            alpha = _flat(gradient)
             return logits, alpha, -alpha
         one = torch.nn.functional.one_hot(target, model.classes).to(x.dtype)
         if self.rule == "gradient":
             logits, gradients = model.jacobian(x, one[None])
-            return logits, _array(gradients[0]), _array(gradients[0])
+            return logits, _flat(gradients[0]), _flat(gradients[0])
         logits, gradients = model.jacobian(x, torch.stack([one, 1 - one]))
-        return logits, _array(gradients[0]), _array(gradients[1])
+        return logits, _flat(gradients[0]), _flat(gradients[1])
 
 
-def _array(images: Tensor) -> Any:
-    """Images as a float32 or float64 array (sample, feature) on the CPU."""
+def _flat(images: Tensor) -> _Features:
+    """Images as features (sample, feature), in float32 or float64."""
     flat = images.detach().flatten(1)
-    if flat.dtype not in (torch.float32, torch.float64):
-        flat = flat.float()
-    return flat.cpu().numpy()
-
-
-def _vanished(
-    alpha: _Array,
-    beta: _Array,
-    domain: Bool[np.ndarray, "sample feature"],
-    suspects: Bool[np.ndarray, " sample"],
-) -> Bool[np.ndarray, " sample"]:
-    """Suspect rows with features left to change whose α or β is zero in all of them."""
-    vanished = np.zeros(len(alpha), np.bool_)
-    for row in np.flatnonzero(suspects):
-        left = domain[row]
-        vanished[row] = left.any() and not (alpha[row][left].any() and beta[row][left].any())
-    return vanished
+    return flat if flat.dtype in (torch.float32, torch.float64) else flat.float()
