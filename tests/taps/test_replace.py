@@ -206,3 +206,52 @@ def test_no_hook_stays_on_after_an_error() -> None:
         rest(torch.rand(2, 7, 6, 6), torch.arange(2))
     assert not any(m._forward_hooks for m in model.modules())
     assert isinstance(outputs(model, x, [tap]), TapOutputs)
+
+
+CALLS: list[str] = []
+
+
+class Told(nn.Module):
+    """Says when it runs; copies of it do, too."""
+
+    def __init__(self, name: str, inner: nn.Module) -> None:
+        super().__init__()
+        self.name, self.inner = name, inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        CALLS.append(self.name)
+        return self.inner(x)
+
+
+def test_what_comes_before_the_tap_is_not_computed_again() -> None:
+    names = ("a", "b", "c", "d")
+    layers = [Told(n, nn.Conv2d(3, 3, 3, padding=1)) for n in names]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4)).eval()
+    x, worse = torch.rand(2, 3, 12, 12), torch.rand(2, 3, 12, 12)
+    (tap,) = choose(model, x, ["1"])
+    seen = outputs(model, worse, [tap])
+    rest = Rest(model, tap, worse, seen, x[:1])
+    CALLS.clear()
+    rows = torch.tensor([0, 1, 1])
+    found = rest(seen.maps["1"][rows], rows)
+    assert CALLS == ["c", "d"]
+    torch.testing.assert_close(found, seen.logits[rows], rtol=1e-5, atol=1e-6)
+    CALLS.clear()
+    model(x)
+    assert list(names) == CALLS, "the model itself computes all of it"
+
+
+def test_a_module_that_cannot_be_copied_is_run_as_it_is() -> None:
+    class Alone(nn.Sequential):
+        def __deepcopy__(self, memo: object) -> object:
+            raise TypeError("there is only one of me")
+
+    layers = nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 4)
+    model = Alone(*layers).eval()
+    x, worse = torch.rand(2, 3, 12, 12), torch.rand(2, 3, 12, 12)
+    (tap,) = choose(model, x, ["1"])
+    seen = outputs(model, worse, [tap])
+    rest = Rest(model, tap, worse, seen, x[:1])
+    assert rest.cut
+    found = rest(seen.maps["1"].clone(), torch.arange(2))
+    torch.testing.assert_close(found, seen.logits, rtol=1e-5, atol=1e-6)

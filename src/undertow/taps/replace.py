@@ -19,6 +19,7 @@ from undertow.errors import BadInput
 from undertow.taps.hooks import hooked
 from undertow.taps.layout import layout
 from undertow.taps.outputs import at_home, evaluating, logits_of, main_tensor, swapped, unwrapped
+from undertow.taps.replay import Rows, replayed
 from undertow.types import Images, Logits, Tap
 
 __all__ = ["Rest", "TapOutputs", "Value", "close", "outputs"]
@@ -150,9 +151,10 @@ class Rest:
     """The rest of a model behind a tap: maps are put in there, and logits come out.
 
     Where all that the logits know of the input passes through the tap, the modules before it run
-    on a single stand-in: the tap's hook puts in as many rows as there are. Whether that holds is
-    seen, not assumed: the maps of ``x`` put in behind another input must give the logits of ``x``.
-    Else the model runs on the inputs of the rows, which what flows past the tap comes from.
+    on a single stand-in, once, and answer from memory thereafter; the tap's hook puts in as many
+    rows as there are. Whether that holds is seen, not assumed: the maps of ``x`` put in behind
+    another input must give the logits of ``x``. Else the model runs on the inputs of the rows,
+    which what flows past the tap comes from.
 
     Args:
         model: in evaluation mode.
@@ -172,27 +174,40 @@ class Rest:
     ) -> None:
         self.model, self.tap = unwrapped(model), tap
         self._axis = seen.axes[tap.name]
-        self._inputs = at_home(model, other)
-        self._alike = True
-        """Whether a single input stands for those of all rows."""
-        short = self._gives(seen, 2)  # more rows than inputs, so that a model may object
-        self._alike = short
-        self.cut = short or self._gives(seen, 1, at_home(model, other).expand(len(x), -1, -1, -1))
+        self._own, self._other = at_home(model, x), at_home(model, other)
+        self._rows: Rows | None = None
+        self._by = "one"
+        """Which inputs run: ``one`` stand-in, ``repeated`` for every row, or the rows' ``own``."""
+        # More rows than inputs, so that a model may object.
+        alike = self._gives(seen, "one")
+        self.cut = alike or self._gives(seen, "repeated")
         """Whether all that the logits know of the input passes through the tap."""
-        if not short:
-            self._inputs = at_home(model, x)
+        self._by = "one" if alike else "own"
+        if self.cut:
+            self._shorten(seen, self._by if alike else "repeated")
 
-    def _gives(self, seen: TapOutputs, times: int, inputs: Tensor | None = None) -> bool:
+    def _shorten(self, seen: TapOutputs, by: str) -> None:
+        """Answer what comes before the tap from memory, where that gives the same logits."""
+        whole, before = self.model, self._by
+        try:
+            self.model, self._rows = replayed(whole, self.tap, self._other)
+            if self._gives(seen, by):
+                return
+        except Exception:  # modules that cannot be copied, or know each other: the model as it is
+            pass
+        self.model, self._rows, self._by = whole, None, before
+
+    def _gives(self, seen: TapOutputs, by: str) -> bool:
         """Whether what was seen at the tap gives the logits that were seen."""
-        self._inputs = self._inputs if inputs is None else inputs
-        rows = torch.arange(len(seen.logits)).repeat(times)
+        self._by = by
+        rows = torch.arange(len(seen.logits)).repeat(2)
         try:
             found = self(seen.maps[self.tap.name][rows.to(seen.logits.device)], rows)
         except (RuntimeError, ValueError, IndexError, AssertionError):  # whatever a model objects
             return False
         maps = seen.maps[self.tap.name]
         exact = maps.device.type == "cpu" and maps.dtype in (torch.float32, torch.float64)
-        return close(found, seen.logits.repeat(times, 1), 1e-4 if exact else 5e-3)
+        return close(found, seen.logits.repeat(2, 1), 1e-4 if exact else 5e-3)
 
     def __call__(self, maps: Float[Tensor, "row map ..."], rows: Int64[Tensor, " row"]) -> Logits:
         """Logits with ``maps`` in place of what the tap puts out.
@@ -202,7 +217,12 @@ class Rest:
             rows: which of the inputs each row is of.
         """
         put = _Put(maps.movedim(1, self._axis))
-        x = self._inputs if self._alike else self._inputs[rows.to(self._inputs.device)]
+        if self._by == "own":
+            x = self._own[rows.to(self._own.device)]
+        else:
+            x = self._other.expand(1 if self._by == "one" else len(maps), -1, -1, -1)
+        if self._rows is not None:
+            self._rows.count = len(x)
         with hooked(self.model, [self.tap.name], put.put), torch.no_grad():
             return logits_of(self.model(x.clone()), len(maps)).float()
 
