@@ -320,3 +320,62 @@ def test_a_head_without_gradient_is_refused(images) -> None:
     with pytest.raises(BadInput, match="no gradient at tap 'conv'"):
         taps.read(model, images, taps.choose(model, images, "conv"), gradients=True)
     assert hooks(model) == 0
+
+
+class Headed(nn.Module):
+    """A convolution, then a head of one's own; with 100 classes."""
+
+    def __init__(self, *head: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 12, 3, padding=1), nn.Sequential(*head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(x))
+
+
+def _norm(kind: type[nn.Module], width: int) -> nn.Module:
+    norm = kind(width)
+    for name in ("running_mean", "running_var", "weight", "bias"):
+        getattr(norm, name).data.uniform_(0.5, 1.5)
+    return norm
+
+
+POOL = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+HEADS = {
+    "norm and activation": lambda: (
+        _norm(nn.BatchNorm2d, 12), nn.SiLU(), *POOL, nn.Dropout(), nn.Linear(12, 100)
+    ),
+    "1 x 1 convolution": lambda: (nn.Tanh(), nn.Conv2d(12, 100, 1), *POOL),
+    "norm behind the pooling": lambda: (*POOL, _norm(nn.BatchNorm1d, 12), nn.Linear(12, 100)),
+    "weights of each position": lambda: (nn.Sigmoid(), nn.AdaptiveMaxPool2d(1), nn.Flatten(),
+                                         nn.Linear(12, 100)),
+}  # fmt: skip
+OTHERS = {
+    "hidden layer": lambda: (*POOL, nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 100)),
+    "norm over channels": lambda: (*POOL, nn.LayerNorm(12), nn.Linear(12, 100)),
+    "activation behind the classes": lambda: (nn.Conv2d(12, 100, 1), nn.ReLU(), *POOL),
+}
+
+
+@pytest.mark.parametrize("kind", [*HEADS, *OTHERS])
+def test_heads_that_treat_channels_one_by_one_give_all_classes_at_once(kind: str) -> None:
+    torch.manual_seed(1)
+    model = Headed(*{**HEADS, **OTHERS}[kind]()).eval()
+    x = torch.rand(3, 3, 8, 8)
+    (tap,) = taps.choose(model, x, ["conv"])
+    asked: list[int] = []
+
+    def pick(logits: Tensor) -> Tensor:
+        asked.append(len(logits))
+        return torch.arange(5).expand(len(logits), 5)
+
+    found = taps.read(
+        model, x, [tap], contract=lambda t, g: (t * g).sum(2).transpose(0, 1), pick=pick
+    )
+    held = slow_gradients(model, x, "conv")
+    with torch.no_grad():
+        truth = (model.conv(x) * held).sum(2).transpose(0, 1)
+    assert (found.picked is None) is (kind in HEADS)
+    truth = truth if found.picked is None else truth[:, :5]
+    scale = float(truth.abs().max())
+    torch.testing.assert_close(found.contracted, truth, rtol=1e-3, atol=1e-4 * scale)

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from undertow.errors import BadInput
 from undertow.taps.layout import Layout
 
-__all__ = ["pooled_linear", "slopes"]
+__all__ = ["channelwise_linear", "pooled_linear", "slopes"]
 
 CHUNK_BYTES = 64 * 2**20
+PROBES = 3
+"""Backward passes that show how a head treats its channels: two to learn it, one to test it."""
 
 
 def slopes(
@@ -33,7 +35,8 @@ def slopes(
         leaf: the tap's output, from which ``logits`` were computed with a graph.
         logits: (sample, class).
         found: the tap's layout.
-        contract: called with maps and gradients of a few classes at a time.
+        contract: called with maps and gradients of a few classes at a time; it must be linear in
+            their product, of which a factor may have been moved from the gradients to the maps.
         keep: whether to return the gradients.
         tap: the tap's name, for messages.
         pick: which logits of each sample, (sample, class) from their values, where a gradient of
@@ -49,6 +52,11 @@ def slopes(
     maps = found.view(leaf.detach()).float()
     weight = pooled_linear(model, maps, logits)
     picked = pick(logits.detach()) if pick is not None and weight is None else None
+    seen = maps
+    if picked is not None and not keep:
+        weight, factor = channelwise_linear(model, leaf, logits, found)
+        if weight is not None and factor is not None:
+            seen, picked = maps * factor, None
     with torch.enable_grad():
         asked = logits if picked is None else logits.gather(1, picked.to(logits.device))
     classes = asked.shape[1]
@@ -64,7 +72,7 @@ def slopes(
         if keep:
             kept.append(part)
         if contract is not None:
-            made.append(contract(maps, part))
+            made.append(contract(seen, part))
     if found.prefix and not any_slope:
         raise BadInput(
             f"no logit depends on the positions of tap '{tap}' (only its class token is read); "
@@ -90,6 +98,60 @@ def _chunk(leaf: Tensor, logits: Tensor, found: Layout, some: range, tap: str) -
             )
             rows.append(found.view(slope).float())
     return torch.stack(rows)
+
+
+def channelwise_linear(
+    model: nn.Module, leaf: Tensor, logits: Tensor, found: Layout
+) -> tuple[Tensor | None, Tensor | None]:
+    """∂y_m/∂t_j(u) = w_mj·d_j(u) of a head that treats channels one by one up to a linear layer.
+
+    Normalisation in evaluation mode, activations, pooling, dropout and flattening of single
+    positions do; then the gradient of Σ_m c_m y_m is (c·w)_j d_j(u) for every c. Two random c give
+    d by least squares, for every linear layer or 1 × 1 convolution of the right shape; a third,
+    drawn apart, must agree, or the head is no such one.
+
+    Args:
+        model: where to look for the linear layer.
+        leaf: the tap's output, from which ``logits`` were computed with a graph.
+        logits: (sample, class).
+        found: the tap's layout.
+
+    Returns:
+        weights (class, map), and factors (sample, map, row, col); ``None`` twice if it is none.
+    """
+    maps = found.view(leaf.detach()).shape[1]
+    weights = [w for w in map(_matrix, model.modules()) if w is not None]
+    fitting = [w for w in weights if w.shape == (logits.shape[1], maps)]
+    if not fitting or not logits.requires_grad:
+        return None, None
+    generator = torch.Generator().manual_seed(0)
+    shape = (PROBES, 1, logits.shape[1])
+    c = torch.randn(shape, generator=generator).to(logits)
+    with torch.enable_grad():
+        sums = [(logits * one).sum() for one in c]
+    slopes = torch.stack([
+        found.view(torch.autograd.grad(s, leaf, retain_graph=True, materialize_grads=True)[0])
+        for s in sums
+    ]).float()  # fmt: skip
+    exact = leaf.dtype in (torch.float32, torch.float64)
+    for weight in fitting:
+        along = (c[:, 0].float() @ weight)[:, None, :, None, None]
+        learnt = along[:-1].square().sum(0)
+        factor = (slopes[:-1] * along[:-1]).sum(0) / torch.where(learnt > 0, learnt, 1.0)
+        error = (factor * along[-1] - slopes[-1]).abs().max()
+        if bool(error <= (1e-4 if exact else 2e-2) * slopes[-1].abs().max()):
+            return weight, factor
+    return None, None
+
+
+def _matrix(module: nn.Module) -> Tensor | None:
+    """The matrix of a linear layer, or of a 1 × 1 convolution."""
+    weight = getattr(module, "weight", None)
+    if isinstance(module, nn.Linear) and isinstance(weight, Tensor):
+        return weight.detach().float()
+    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1:
+        return module.weight.detach().float()[:, :, 0, 0]
+    return None
 
 
 def pooled_linear(model: nn.Module, maps: Tensor, logits: Tensor) -> Tensor | None:
