@@ -240,6 +240,7 @@ def test_bad_commands(
     asked = ["carriers", "--model", "digits_cnn", "--data", "digits", "--inputs", "4", "-q"]
     assert command([*asked, "--out", str(tmp_path / "run"), *more]) == 2
     assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists(), "the corrected command would be refused"
 
 
 def test_runs_of_other_settings_do_not_stand_in_each_others_way(

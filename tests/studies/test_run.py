@@ -290,3 +290,19 @@ def test_the_manifest_says_how_to_do_it_again(small_run: Run) -> None:
 def test_more_inputs_than_there_are_is_an_error(small_spec: StudySpec, fresh_out: Path) -> None:
     with pytest.raises(BadInput, match=r"only .* are classified correctly"):
         study(small_spec, out=fresh_out, inputs=5000)
+    assert not fresh_out.exists(), "the corrected command would be refused"
+
+
+def test_a_run_that_was_there_stays_when_going_on_fails(
+    small_run: Run, small_spec: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(small_run.path, tmp_path / "run")
+    before = {p.relative_to(tmp_path) for p in (tmp_path / "run").rglob("*")}
+
+    def refuse(*args: object, **more: object) -> None:
+        raise BadInput("no")
+
+    monkeypatch.setattr("undertow.studies.run._prepare", refuse)
+    with pytest.raises(BadInput, match="no"):
+        study(small_spec, out=tmp_path / "run")
+    assert before <= {p.relative_to(tmp_path) for p in (tmp_path / "run").rglob("*")}

@@ -75,6 +75,16 @@ class RunWriter:
         self.ledger.close()
         self._lock.release()
 
+    def take_back(self) -> None:
+        """Remove a run that this writer made, so that a corrected one may take its place.
+
+        A run that was here before stays.
+        """
+        self.close()
+        if not self.resumed:
+            with disk_errors(self.path):
+                shutil.rmtree(self.path)
+
     @property
     def manifest(self) -> Mapping[str, Any]:
         """The manifest as it is on the disk."""

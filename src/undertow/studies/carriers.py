@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -90,13 +91,18 @@ def run_carriers(
     )
     what = sha256(repr(spec.plain()).encode()).hexdigest()[:8]
     own = Path("runs") / f"{flat_name(spec.name)[:80]}-{what}"
+    place = Path(out or own).expanduser()
+    there = place.exists()
     run = study(
-        spec, out=out or own, data_dir=data_dir, device=device, workers=workers, progress=progress,
+        spec, out=place, data_dir=data_dir, device=device, workers=workers, progress=progress,
     )  # fmt: skip
     if run.answers is None or not run.answers.restorations:
+        hits = _hits(run)
+        if not there:  # it says nothing, and would stand in the way of the corrected command
+            shutil.rmtree(place)
         raise BadInput(
             f"nothing to restore: {attack_name(asked.id)} changed the answer to "
-            f"{_hits(run)} of {inputs} inputs and 2 are needed; give it more room"
+            f"{hits} of {inputs} inputs and 2 are needed; give it more room"
         )
     return run
 

@@ -103,15 +103,19 @@ def study(
     manifest = manifest_of(spec, data, train, models, device, plugins_told(spec))
     with create_run(out or Path("runs") / spec.name, spec.plain(), manifest) as writer:
         started = time.monotonic()
-        index = _selection(writer, spec, data, models, device, progress)
-        shop = Workshop(
-            spec=spec, train=train, data=data, index=index, models=models, device=device
-        )
-        known = writer.manifest.get("strengths")
-        shop.settle(known, progress, lambda found: writer.update_manifest(strengths=found))
-        writer.update_manifest(strengths=shop.strengths)
-        writer.update_manifest(**_called(spec, data, index, told))
-        _prepare(writer, shop)
+        try:
+            index = _selection(writer, spec, data, models, device, progress)
+            shop = Workshop(
+                spec=spec, train=train, data=data, index=index, models=models, device=device
+            )
+            known = writer.manifest.get("strengths")
+            shop.settle(known, progress, lambda found: writer.update_manifest(strengths=found))
+            writer.update_manifest(strengths=shop.strengths)
+            writer.update_manifest(**_called(spec, data, index, told))
+            _prepare(writer, shop)
+        except BadInput:  # what was asked cannot be done: nothing stands in the way of another try
+            writer.take_back()
+            raise
         _note(writer, executor=executor.name, workers=workers, cluster=cluster)
         job = job_of(shop, f"undertow-{uuid4().hex}", manifest["hashes"], data_dir)
         if isinstance(executor, InProcess):
