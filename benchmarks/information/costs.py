@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ __all__ = ["classes", "memory", "profiles", "scaling"]
 
 BATCHES = (1, 16, 64, 256)
 REFERENCES = 8
+NORMAL: Any = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 def _model(name: str) -> tuple[nn.Module, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -99,12 +100,39 @@ def profiles(rounds: int, name: str) -> list[dict[str, Any]]:
 
 
 def classes(rounds: int) -> list[dict[str, Any]]:
-    """A network of 1,000 classes at 224 pixels, batch 8: measuring, passes included, by forward.
+    """Networks of 1,000 classes at 224 pixels, batch 8: measuring, passes included, by forward.
 
-    It is the network of ``docs/imagenet.md``; the inputs are noise, which costs the same.
+    The first is the network of ``docs/imagenet.md``; the others are those of transformers' own
+    configurations with random weights. The inputs are noise, which costs the same.
     """
+    return [_classes(name, build(), rounds) for name, build in _networks().items()]
+
+
+def _networks() -> dict[str, Callable[[], nn.Module]]:
+    import transformers as hf
+
+    kinds = {
+        "resnet-50": hf.ResNetConfig(num_labels=1000),
+        "regnet-y-040": hf.RegNetConfig(num_labels=1000),
+        "mobilenet-v2": hf.MobileNetV2Config(num_labels=1000),
+        "convnext-tiny": hf.ConvNextConfig(num_labels=1000),
+        "swin-tiny": hf.SwinConfig(num_labels=1000),
+        "vit-tiny": hf.ViTConfig(
+            num_labels=1000, hidden_size=192, num_attention_heads=3, intermediate_size=768
+        ),
+    }
     factory = Path(__file__).parents[2] / "examples" / "efficientnet.py:lite0"
-    model = ut.load_model(str(factory), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    made: dict[str, Callable[[], nn.Module]] = {
+        "efficientnet-lite0": lambda: ut.load_model(str(factory), **NORMAL)
+    }
+    for name, config in kinds.items():
+        made[name] = lambda config=config: ut.load_model(
+            hf.AutoModelForImageClassification.from_config(config), **NORMAL
+        )
+    return made
+
+
+def _classes(name: str, model: nn.Module, rounds: int) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     x, references = (torch.rand(n, 3, 224, 224, generator=generator) for n in (8, 16))
     taps = choose(model, x[:1])
@@ -117,13 +145,14 @@ def classes(rounds: int) -> list[dict[str, Any]]:
 
     spent = interleaved({"forward": forward, "measured": lambda: meter(x)}, rounds)
     beyond = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - alone
-    return [{
-        "model": "efficientnet-lite0", "taps": len(taps), "batch": 8,
-        "forward_s": spent["forward"]["wall"], "measured_s": spent["measured"]["wall"],
+    return {
+        "model": name, "taps": len(taps), "first": taps[0].name, "last": taps[-1].name,
+        "batch": len(x), "forward_s": spent["forward"]["wall"],
+        "measured_s": spent["measured"]["wall"],
         "by_forward_wall": spent["measured"]["wall"] / spent["forward"]["wall"],
         "by_forward_cpu": spent["measured"]["cpu"] / spent["forward"]["cpu"],
         "memory_beyond_gib": beyond / 2**20,
-    }]  # fmt: skip
+    }  # fmt: skip
 
 
 def _floor(name: str, taps: Any, channels: int, classes: int) -> dict[str, Any]:

@@ -297,7 +297,7 @@ def _fake_timm(monkeypatch, *, mean=MEAN):
 
     def create_model(name, pretrained, num_classes=1000, in_chans=3):
         asked.append((name, pretrained))
-        if pretrained:
+        if pretrained and not name.startswith("local-dir:"):
             raise RuntimeError("no connection")
         model = _net(num_classes, in_chans)
         model.pretrained_cfg = {"mean": tuple(mean), "std": tuple(STD)}
@@ -321,6 +321,17 @@ def test_timm(monkeypatch, tmp_path):
         load_model("timm:tiny")
     with pytest.raises(UnknownName, match="did you mean 'tiny'"):
         load_model("timm:tinny")
+
+
+def test_timm_from_a_local_folder_with_its_own_preprocessing(monkeypatch, tmp_path):
+    asked = _fake_timm(monkeypatch)
+    with pytest.raises(BadInput, match=r"no config\.json"):
+        load_model(f"timm:{tmp_path}")
+    (tmp_path / "config.json").write_text('{"architecture": "tiny"}')
+    model = load_model(f"timm:{tmp_path}", classes=5)
+    assert asked == [(f"local-dir:{tmp_path}", True)]
+    assert isinstance(model, Normalised)
+    assert model.normalise.mean.flatten().tolist() == pytest.approx(MEAN)
 
 
 def test_timm_is_an_extra(monkeypatch):

@@ -36,14 +36,15 @@ def timm_model(
     """A model of timm, and mean and std of its configuration.
 
     Args:
-        name: as timm knows it.
+        name: as timm knows it, or a folder with ``config.json`` and weights, as timm saves it.
         classes: its head is made for so many; ``None`` leaves it as it is.
         channels: its stem is made for so many; ``None`` leaves it as it is.
-        pretrained: whether timm shall fetch its weights.
+        pretrained: whether timm shall fetch its weights; those of a folder are read.
 
     Raises:
         Unavailable: if timm or its weights are not here.
         UnknownName: if timm has no such model.
+        BadInput: for a folder that holds no model of timm.
     """
     try:
         import timm
@@ -51,7 +52,12 @@ def timm_model(
         raise Unavailable(f"'timm:{name}' needs timm: pip install 'undertow[timm]'") from None
     except Exception as error:  # a torchvision that does not fit torch fails in many ways
         raise Unavailable(f"timm cannot be imported: {_first(error)}") from None
-    if not timm.is_model(name):
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BadInput(f"'timm:{name}': the folder has no config.json (allowed: a saved model)")
+        name, pretrained = f"local-dir:{folder}", True
+    elif not timm.is_model(name):
         near = get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
         raise UnknownName("timm model", name, [*near, "timm.list_models() has them all"])
     wanted = {"num_classes": classes, "in_chans": channels}
