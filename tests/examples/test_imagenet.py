@@ -23,7 +23,6 @@ pytest.importorskip("foolbox")
 ROOT = Path(__file__).parents[2]
 NETWORK = f"{ROOT / 'examples' / 'efficientnet.py'}:lite0"
 NORMAL = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-pytestmark = pytest.mark.filterwarnings("ignore:the class folders")
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +43,7 @@ def network() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
+@pytest.mark.filterwarnings("ignore:the class folders")
 def pictures(folder: Path) -> ImageSet:
     return load_data(str(folder), size=(224, 224))
 

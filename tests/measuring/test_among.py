@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 import undertow as ut
 from undertow.attacks import make
 from undertow.attacks.driver.craft import craft
+from undertow.information.profiles import drift, drift_others
 from undertow.measuring import among
 from undertow.measuring.among import LEADING, LOT, drawn_classes, measured_classes
 from undertow.measuring.seen import Pool
@@ -157,3 +158,29 @@ def test_the_result_says_over_which_classes(all_at_once: pytest.MonkeyPatch) -> 
     all_at_once.undo()
     told = said(network("linear")).attrs["classes"]
     assert f"{LOT} of {CLASSES} drawn by lot" in told
+
+
+@pytest.mark.parametrize("kind", ["many", "few"])
+def test_drift_towards_others_is_a_mean_over_classes_that_nobody_asked_for(kind: str) -> None:
+    """By the definition, class by class; and the mean of all drifts where all are measured."""
+    classes = CLASSES if kind == "many" else 10
+    rng = torch.Generator().manual_seed(0)
+    flow = torch.rand(4, 3, classes, generator=rng)
+    lot = drawn_classes(classes)
+    true, rival = lot[:4], torch.tensor([int(lot[0]), int(lot[0]), 5, 6])
+    found = drift_others(flow, true, rival, lot)
+    for i in range(4):
+        others = [int(m) for m in lot if int(m) not in (int(true[i]), int(rival[i]))]
+        slow = torch.stack([flow[i, :, m] - flow[i, :, true[i]] for m in others]).mean(0)
+        torch.testing.assert_close(found[i], slow)
+
+
+def test_a_change_that_only_takes_from_the_true_class_moves_drift_and_its_control_alike() -> None:
+    flow = torch.rand(2, 3, 10, generator=torch.Generator().manual_seed(0))
+    true, rival, lot = torch.tensor([1, 2]), torch.tensor([3, 4]), torch.arange(10)
+    less = flow.clone()
+    less[torch.arange(2), :, true] -= 0.25
+    for measure in (drift, lambda *a: drift_others(*a, lot)):
+        torch.testing.assert_close(
+            measure(less, true, rival) - measure(flow, true, rival), torch.full((2, 3), 0.25)
+        )

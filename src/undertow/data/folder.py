@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from undertow.data.pictures import ENDINGS, read_pictures
 from undertow.errors import BadInput
 from undertow.progress import SILENT, Progress
 
-__all__ = ["read_folder", "read_npz"]
+__all__ = ["numbers_are_classes", "read_folder", "read_npz"]
 
 
 def read_folder(
@@ -65,6 +67,14 @@ def read_folder(
         np.stack(pictures).transpose(0, 3, 1, 2), np.array(labels)[found.kept], classes=classes,
         name=str(folder), split=split, names=[path.name for path in files],
     )  # fmt: skip
+
+
+@contextmanager
+def numbers_are_classes() -> Iterator[None]:
+    """While it is open, class folders named by numbers need no warning: they will be matched."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the class folders of")
+        yield
 
 
 def _files(root: Path) -> tuple[list[Path], list[int], list[str]]:

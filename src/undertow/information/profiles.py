@@ -16,6 +16,7 @@ from undertow.information.matrices import Matrices
 
 __all__ = [
     "Coupling", "Part", "Reduction", "all_profiles", "benign_spread", "differences", "drift",
+    "drift_others",
     "flow", "iip", "input_output_curve", "ioc", "oip", "overall_difference", "turn",
 ]  # fmt: skip
 
@@ -128,6 +129,30 @@ def drift(
     """Drift F[rival] - F[true] at every tap, in bits; NaN where there is no flow."""
     rows = torch.arange(len(flow), device=flow.device)
     return flow[rows, :, rival.to(flow.device)] - flow[rows, :, true.to(flow.device)]
+
+
+def drift_others(
+    flow: Float[Tensor, "sample tap class"],
+    true: Int64[Tensor, " sample"],
+    rival: Int64[Tensor, " sample"],
+    among: Int64[Tensor, " part"],
+) -> Float[Tensor, "sample tap"]:
+    """What drift is towards classes that nobody asked for: its control.
+
+    The mean of F[m] - F[true] over the classes ``among`` other than the true one and the rival, in
+    bits. A change that merely takes from the true class raises it as far as the drift.
+
+    Args:
+        flow: towards each class.
+        true: the true class.
+        rival: the class that drift goes towards.
+        among: the classes.
+    """
+    among = among.to(flow.device)
+    own = torch.stack([true, rival], dim=1).to(flow.device)
+    other = (among[None, :, None] != own[:, None, :]).all(dim=2)[:, None, :]
+    gone = flow[:, :, among] - flow.gather(2, own[:, None, :1].expand(-1, flow.shape[1], 1))
+    return torch.where(other, gone, torch.nan).nanmean(dim=2)
 
 
 def turn(drift: Float[Tensor, "sample tap"]) -> Int64[Tensor, " sample"]:

@@ -30,6 +30,8 @@ DEFINITIONS: Final = {
     "flow": "F[m] = mean over maps j of T_net[j,m]; its mean over the classes of oip is oip",
     "drift": "F[rival] - F[true class]; the rival of an adversarial input is the class it is "
     "given, of an input alone the runner-up of its logits",
+    "drift_others": "mean of F[m] - F[true class] over the classes m of oip other than the rival: "
+    "what drift is towards classes that nobody asked for",
     "turn": "first tap from which drift is positive for good",
     "ioc": "Pearson correlation over maps j of s_j and t_j (raw), less the mean over references r "
     "of that of S[X^(r); t_j] and T[t_j; E^(r)], both from the same r",
@@ -47,6 +49,7 @@ _WORDS: Final = {
     "oip_shift": ("bit", "output information profile, net of the shift null"),
     "flow": ("bit", "flow towards each class"),
     "drift": ("bit", "drift from the true class towards the rival"),
+    "drift_others": ("bit", "drift from the true class towards other classes than the rival"),
     "turn": ("tap", "tap at which the flow turns; -1 where none"),
     "turn_depth": ("1", "its depth; NaN where none"),
     "turn_step": ("step", "first step from which there is such a tap for good; -1 if none"),
@@ -83,7 +86,15 @@ def describe(dataset: xr.Dataset) -> xr.Dataset:
         if known is None:
             continue
         unit, words = known
-        if str(name) != "oip_shift" and base in ("iip", "oip", "ioc", "flow", "drift", "S", "T"):
+        if str(name) not in ("oip_shift", "drift_others") and base in (
+            "iip",
+            "oip",
+            "ioc",
+            "flow",
+            "drift",
+            "S",
+            "T",
+        ):
             words += f", {_PARTS[part or 'net']}"
         elif base == "difference" and part:
             words += f", its share in {part.upper()}"

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from undertow.axes import PROFILES
 from undertow.errors import BadInput
-from undertow.information.profiles import differences, drift, turn
+from undertow.information.profiles import differences, drift, drift_others, turn
 from undertow.information.readers import rival_of, takeover, takeover_depth, takeover_step
+from undertow.measuring.among import drawn_classes
 from undertow.measuring.meter import PARTS, Measured, Meter
 from undertow.types import Trajectory
 
@@ -109,6 +110,10 @@ def _with_drift(
         f"drift{suffix}": drift(torch.from_numpy(dataset[f"flow{suffix}"].values), label, rival)
         for suffix in PARTS
     }
+    flow = torch.from_numpy(dataset["flow"].values)
+    found["drift_others"] = drift_others(
+        flow, label, rival, among=drawn_classes(dataset.sizes["class"])
+    )
     dataset = dataset.assign({n: ((row, "tap"), v.numpy()) for n, v in found.items()})
     dataset = dataset.assign(rival=(row, rival.numpy()))
     return _with_turn(dataset, row, trajectory, turn(found["drift"]), "turn")

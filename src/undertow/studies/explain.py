@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from undertow.attacks import ATTACKS
 from undertow.data import DATASETS, UNLABELLED, ImageSet, load_data
+from undertow.data.folder import numbers_are_classes
 from undertow.data.pictures import ENDINGS
 from undertow.errors import BadInput
 from undertow.loading import is_source
@@ -310,7 +311,8 @@ class _Asked:
             return False
         if not (name in DATASETS or is_source(name) or Path(name).expanduser().exists()):
             return False
-        data = load_data(name, data_dir=data_dir, size=self.size, progress=progress)
+        with numbers_are_classes():
+            data = load_data(name, data_dir=data_dir, size=self.size, progress=progress)
         if not 0 <= int(index) < len(data):
             raise BadInput(f"there is no input {index} in {name} (allowed: 0 to {len(data) - 1})")
         self.name, self.called, self.classes = name, f"{name}-{index}", data.classes
@@ -324,7 +326,8 @@ class _Asked:
             if not path.exists() and (path.suffix.lower() in ENDINGS or "/" in str(image)):
                 raise BadInput(f"there is no picture or folder {image}")
             self.name = self.called = str(image)
-            own = load_data(self.name, data_dir=data_dir, size=self.size, progress=progress)
+            with numbers_are_classes():
+                own = load_data(self.name, data_dir=data_dir, size=self.size, progress=progress)
             self.stamp = own.fingerprint
             return own
         self.given = own = image if isinstance(image, ImageSet) else _as_set(image)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from undertow.attacks.driver.inputs import Rule
 from undertow.data import DATASETS, UNLABELLED, ImageSet, load_data
+from undertow.data.folder import numbers_are_classes
 from undertow.errors import BadInput, UnknownName
 from undertow.models import MODELS, check_output, class_names, known_card, load_model
 from undertow.models.asking import ask
@@ -49,9 +50,10 @@ def inputs_of(
         UndertowError: if they are not here, do not fit together, or a label is no class.
     """
     asked = spec.data
-    own = given or load_data(
-        asked.name, asked.split, data_dir=data_dir, size=asked.size, progress=progress
-    )
+    with numbers_are_classes():
+        own = given or load_data(
+            asked.name, asked.split, data_dir=data_dir, size=asked.size, progress=progress
+        )
     if asked.beside is not None:
         own = own.before(load_data(asked.beside, asked.split, data_dir=data_dir, progress=progress))
     return own
@@ -100,14 +102,15 @@ def training_of(
     """Benign inputs for references and readers: training data, or the inputs themselves."""
     if spec.data.references == "beside":
         return data
-    if spec.data.beside is None and spec.data.name not in DATASETS and not spec.readers:
-        own = load_data(
-            spec.data.name, "train", data_dir=data_dir, size=spec.data.size, progress=progress
-        )
-        if bool((own.labels == UNLABELLED).any()):
-            return data
-    source = spec.data.beside or spec.data.name
-    return load_data(source, "fit", data_dir=data_dir, progress=progress)
+    name, size = spec.data.name, spec.data.size
+    if spec.data.beside is not None:
+        return load_data(spec.data.beside, "fit", data_dir=data_dir, progress=progress)
+    with numbers_are_classes():
+        if name not in DATASETS and not spec.readers:
+            own = load_data(name, "train", data_dir=data_dir, size=size, progress=progress)
+            if bool((own.labels == UNLABELLED).any()):
+                return data
+        return load_data(name, "fit", data_dir=data_dir, size=size, progress=progress)
 
 
 def without_readers(spec: StudySpec, data: ImageSet) -> StudySpec:
