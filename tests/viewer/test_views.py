@@ -177,6 +177,43 @@ def test_a_run_cannot_name_a_model_to_load(tmp_path: Path) -> None:
         live_maps(source, cell, indices[0], 1)
 
 
+@pytest.mark.filterwarnings("ignore:model .* gets")
+def test_a_network_of_ones_own_is_read_as_the_run_read_it(tmp_path: Path) -> None:
+    """With the mean and std of the run: without them it would be another function."""
+    import numpy as np
+    import torch
+
+    from undertow.errors import BadInput
+    from undertow.models import load_model
+    from undertow.studies.explain import run_explanation
+    from undertow.taps import choose, read
+    from undertow.viewer.compute import live_maps, load
+
+    file = tmp_path / "net.py"
+    file.write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "def make():\n"
+        "    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3),\n"
+        "        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10))\n"
+    )
+    name = f"{file}:make"
+    run = run_explanation(name, "digits:3", mean=(0.3,), std=(0.2,), out=tmp_path / "run")
+    source = Source(run.path)
+    cell, indices = next(iter(source.recorded.items()))
+    with pytest.raises(BadInput, match="not a shipped model"):
+        live_maps(source, cell, indices[0], 0)
+    source.models_allowed = (name,)
+    found = live_maps(source, cell, indices[0], 0)
+    model = load_model(name, mean=(0.3,), std=(0.2,))
+    x = torch.from_numpy(np.asarray(source.exemplar(cell, indices[0])["images"].values[:1]))
+    taps = choose(model, x)
+    truth = read(model, x.float(), taps).maps[taps[0].name][0].numpy()
+    np.testing.assert_allclose(found.maps.maps[0], truth, rtol=1e-3, atol=1e-4)
+    assert float(load(source, name).normalise.mean.flatten()[0]) == pytest.approx(0.3)
+
+
 def test_opening_and_viewing_a_run_needs_no_torch(run: Run) -> None:
     code = (
         "import sys; from undertow.viewer import open_viewer;"

@@ -123,7 +123,7 @@ def _compared(source: Source, stamp: Any, cell: Cell, index: int) -> Compared:
     data = source.exemplar(cell, index)
     if data is None:
         raise BadInput(f"input {index} of {cell.name} cannot be read")
-    model = _own(cell.model)
+    model = _own(source, cell.model)
     check_weights(source, cell, model)
     images = unit_interval(values(data, "images")[list(ends_of(data))]).astype(np.float32)
     x = torch.from_numpy(images)
@@ -147,9 +147,9 @@ def _attributes(data: Any) -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=2)
-def _own(name: str) -> Any:
+def _own(source: Source, name: str) -> Any:
     """A copy of a model that nobody else runs."""
-    return deepcopy(load(name))
+    return deepcopy(load(source, name))
 
 
 @lru_cache(maxsize=16)

@@ -60,12 +60,41 @@ def known_models(own: Sequence[str] = ()) -> dict[str, Known]:
     return found | {name: Known(name) for name in own}
 
 
+Told = tuple[tuple[float, ...] | None, tuple[float, ...] | None, int | str | None]
+"""Mean, standard deviation and output of a model, as a run says them."""
+
+
+def told_of(source: Source, name: str) -> Told:
+    """How the run reads one of its models: without that it would be another function.
+
+    Raises:
+        BadInput: where the run says something else than numbers.
+    """
+    spec = source.spec
+    if name not in (spec.get("models") or ()) or name in known_models():
+        return None, None, None
+    try:
+        mean, std = (
+            None if spec.get(key) is None else tuple(float(v) for v in spec[key])
+            for key in ("mean", "std")
+        )
+    except (TypeError, ValueError):
+        raise BadInput(f"the run's mean and std of '{name}' are no numbers") from None
+    output = spec.get("output")
+    return mean, std, output if isinstance(output, int | str) else None
+
+
+def load(source: Source, name: str) -> Any:
+    """A model as the run reads it, loaded once; with names of :func:`known_models` only."""
+    return _loaded(name, told_of(source, name))
+
+
 @lru_cache(maxsize=4)
-def load(name: str) -> Any:
-    """A model, loaded once. Call it with names of :func:`known_models` only."""
+def _loaded(name: str, told: Told) -> Any:
     from undertow.models import load_model
 
-    return load_model(name)
+    mean, std, output = told
+    return load_model(name, mean=mean, std=std, output=output)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +133,7 @@ def live_maps(source: Source, cell: Cell, index: int, tap: int) -> Computed:
 
     from undertow.taps import choose, read
 
-    model = load(cell.model)
+    model = load(source, cell.model)
     check_weights(source, cell, model)
     ends = list(ends_of(data))
     images = unit_interval(values(data, "images")[ends]).astype(np.float32)

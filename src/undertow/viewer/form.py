@@ -255,7 +255,7 @@ def work_of(source: Source, known: Known, form: Mapping[str, Any]) -> Callable[[
         attack_live(
             job,
             source,
-            model=lambda: load(known.name),
+            model=lambda: load(source, known.name),
             model_name=known.name,
             data=data,
             image=image,

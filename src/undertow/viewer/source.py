@@ -95,8 +95,13 @@ class Source:
     @property
     def name(self) -> str:
         """What the run calls itself."""
-        spec = self.once("spec", lambda: self._try("spec.yaml", lambda: self.run.spec) or {})
-        return str(spec.get("name") or self.path.name)[:80]
+        return str(self.spec.get("name") or self.path.name)[:80]
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """What the run was asked; empty where that cannot be read."""
+        found = self.once("spec", lambda: self._try("spec.yaml", lambda: self.run.spec) or {})
+        return found if isinstance(found, Mapping) else {}
 
     @property
     def cells(self) -> tuple[Cell, ...]:
