@@ -14,6 +14,7 @@ import undertow as ut
 from undertow.attacks import make
 from undertow.attacks.driver.craft import craft
 from undertow.data import ImageSet, load_data
+from undertow.data.folder import numbers_are_classes
 from undertow.measuring.among import LEADING, LOT, drawn_classes
 from undertow.models.load import load_model
 from undertow.taps import choose
@@ -43,9 +44,9 @@ def network() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-@pytest.mark.filterwarnings("ignore:the class folders")
 def pictures(folder: Path) -> ImageSet:
-    return load_data(str(folder), size=(224, 224))
+    with numbers_are_classes():
+        return load_data(str(folder), size=(224, 224))
 
 
 def test_taps_are_the_blocks(network: nn.Module, pictures: ImageSet) -> None:
@@ -73,6 +74,24 @@ def test_jsma_comes_to_an_end_in_memory(network: nn.Module, pictures: ImageSet) 
     likeliest = network(x)[0].topk(9).indices.tolist()[1:]
     assert int(found.target[0]) in likeliest
     assert bool(found.success[0])
+
+
+@pytest.mark.parametrize("attack", ["igsm", "deepfool", "cw"])
+def test_the_page_says_what_attacks_do(network: nn.Module, pictures: ImageSet, attack: str) -> None:
+    page = (ROOT / "docs" / "imagenet.md").read_text(encoding="utf-8")
+    asked, label, answer, sure, steps = re.findall(
+        rf"--index 5 --attack {attack}(.*) …\n(\d+)\s\d+\s% → (\d+)\s(\d+)\s% after (\d+) step",
+        page,
+    )[0]
+    settings = {
+        k: float(v) if "." in v else int(v) for k, v in re.findall(r"--set (\w+)=(\S+)", asked)
+    }
+    x = pictures[5:6][0]
+    t = craft(make(attack, **settings), network, x, network(x).argmax(1))
+    assert pictures.classes[int(pictures.labels[5])] == label == str(int(network(x).argmax()))
+    assert int(t.end_logits.argmax()) == int(answer)
+    assert int(t.steps[0]) == int(steps)
+    assert float(t.end_logits.softmax(1).max()) == pytest.approx(int(sure) / 100, abs=0.02)
 
 
 def test_the_page_says_what_the_command_says(folder: Path, tmp_path: Path) -> None:
