@@ -20,21 +20,10 @@ SHORT, WIDE = 128, 32
 """Positions up to which, and columns from which on, sums run along the columns."""
 
 
-@compiled()
-def _entropy(line: Array) -> np.float32:
-    """Entropy in bits of values in ascending order."""
-    n, start, total = line.shape[0], 0, 0.0
-    for i in range(1, n + 1):
-        if i == n or line[i] != line[start]:
-            total += (i - start) * np.log2(i - start)
-            start = i
-    return np.float32(np.log2(n) - total / n)
-
-
 @compiled(_ANY_ORDER)
 def _standardise(
-    scores: Array, least: Array, tied: Array, means: Array, powers: Array, entropies: Array,
-    entropy: Array,
+    scores: Array, least: Array, tied: Array, repeats: Array, means: Array, powers: Array,
+    entropies: Array, entropy: Array,
 ) -> None:  # fmt: skip
     positions = scores.shape[1]
     for row in range(scores.shape[0]):
@@ -51,7 +40,7 @@ def _standardise(
         # The scores of a constant map are all 0, that of the middle rank.
         entropy[row] = 0
         if power > 0:
-            entropy[row] = _entropy(np.sort(line)) if tied[row] else entropies[count]
+            entropy[row] = np.float32(entropies[count] - repeats[row] / positions)
         scale = np.float32(1.0 / np.sqrt(power)) if power > 0 else np.float32(0.0)
         for i in range(positions):
             line[i] = (line[i] - mean) * scale
@@ -74,7 +63,7 @@ def _moments(table: bytes) -> tuple[Array, Array, Array]:
     power = times * np.square(shared) + square - n * np.square(mean)
     power[n] = 0
     entropy = np.log2(n) - times * np.log2(np.maximum(times, 1)) / n
-    return mean.astype(np.float32), power.astype(np.float32), entropy.astype(np.float32)
+    return mean.astype(np.float32), power.astype(np.float32), entropy
 
 
 def standardised(maps: Array, table: Array) -> tuple[Array, Array] | None:
@@ -94,9 +83,9 @@ def standardised(maps: Array, table: Array) -> tuple[Array, Array] | None:
 
 def _finish(
     entropy: Array, moments: tuple[Array, Array, Array], scores: Array, first: int, least: Array,
-    tied: Array,
+    tied: Array, repeats: Array,
 ) -> None:  # fmt: skip
-    _standardise(scores, least, tied, *moments, entropy[first : first + len(scores)])
+    _standardise(scores, least, tied, repeats, *moments, entropy[first : first + len(scores)])
 
 
 @compiled(_ANY_ORDER)

@@ -18,7 +18,7 @@ from undertow.information.backend.numba.kernels import Array, compiled, spread
 
 __all__ = ["average_ranks", "look_up", "ordered"]
 
-Then: TypeAlias = Callable[[Array, int, Array, Array], None]
+Then: TypeAlias = Callable[[Array, int, Array, Array, Array], None]
 
 CHUNK = 1 << 16
 """Elements worked on at once: keys and maps of a chunk fit the second-level cache."""
@@ -101,11 +101,13 @@ def _closest(keys: Array) -> Any:
 
 @compiled()
 def _look_up(
-    maps: Array, keys: Array, least: Array, table: Array, out: Array, tied: Array, index_bits: int
-) -> None:
+    maps: Array, keys: Array, least: Array, table: Array, out: Array, tied: Array, index_bits: int,
+    repeats: Array,
+) -> None:  # fmt: skip
     """``out[row, position] = table[first + last]`` of the run of equal values it belongs to.
 
-    ``tied`` says where other values than the least might occur more than once.
+    ``tied`` says where other values than the least might occur more than once, ``repeats`` is
+    Σ c·log2 c over how often each of those does.
     """
     rows, positions = maps.shape
     mask = keys.dtype.type((1 << index_bits) - 1)
@@ -115,17 +117,18 @@ def _look_up(
         found[:] = table[count - 1]
         order, entries = keys[row, : positions - count], table[2 * count :]
         tied[row] = _closest(order) <= mask
+        repeats[row] = 0.0
         if tied[row]:
-            _settle(maps[row], order, mask, entries, found)
+            repeats[row] = _settle(maps[row], order, mask, entries, found)
             continue
         for i in range(np.uint64(order.shape[0])):
             found[np.uint64(order[i] & mask)] = entries[np.uint64(2) * i]
 
 
 @compiled()
-def _settle(values: Array, order: Array, mask: int, table: Array, found: Array) -> None:
-    """A row some of whose keys share their level."""
-    start, positions = 0, order.shape[0]
+def _settle(values: Array, order: Array, mask: int, table: Array, found: Array) -> float:
+    """A row some of whose keys share their level; Σ c·log2 c over its runs of equal values."""
+    start, positions, repeats = 0, order.shape[0], 0.0
     while start < positions:
         stop = start + 1
         while stop < positions and (order[start] ^ order[stop]) <= mask:
@@ -135,22 +138,27 @@ def _settle(values: Array, order: Array, mask: int, table: Array, found: Array) 
             start = stop
         else:
             _by_value(values, order[start:stop], mask)
-            start = _runs(values, order, start, stop, mask, table, found)
+            repeats += _runs(values, order, start, stop, mask, table, found)
+            start = stop
+    return repeats
 
 
 @compiled()
 def _runs(
     values: Array, order: Array, start: int, stop: int, mask: int, table: Array, found: Array
-) -> int:
+) -> float:
     """Entries for the places from ``start`` to ``stop``, whose values are in order."""
+    repeats = 0.0
     while start < stop:
         end = start + 1
         while end < stop and values[order[end] & mask] == values[order[start] & mask]:
             end += 1
         for i in range(start, end):
             found[order[i] & mask] = table[start + end - 1]
+        if end - start > 1:
+            repeats += (end - start) * np.log2(end - start)
         start = end
-    return stop
+    return repeats
 
 
 def look_up(maps: Array, table: Array, then: Then | None = None) -> Array | None:
@@ -161,8 +169,8 @@ def look_up(maps: Array, table: Array, then: Then | None = None) -> Array | None
         table: (2·position - 1,); entry ``first + last`` serves the values that take the places
             from ``first`` to ``last`` (counted from 0) of their row in ascending order.
         then: called with some rows of the result that are done and still at hand, the number of
-            the first of them, how often each holds its least value, and where other values might
-            occur more than once.
+            the first of them, how often each holds its least value, where other values might
+            occur more than once, and Σ c·log2 c over how often those do.
 
     Returns:
         Array of the table's dtype, (row, position); ``None`` if a value is not finite.
@@ -184,6 +192,7 @@ def _rank(
     chunk = max(1, CHUNK // positions)
     keys = np.empty((min(chunk, stop - start), positions), dtype=dtype)
     least, tied = np.empty(len(keys), dtype=np.int32), np.empty(len(keys), dtype=np.bool_)
+    repeats = np.empty(len(keys))
     for low in range(start, stop, chunk):
         part = slice(low, min(low + chunk, stop))
         some, raw = keys[: part.stop - low], maps[part].view(np.int32)
@@ -191,9 +200,9 @@ def _rank(
             bad.append(low)
             return
         some.sort(axis=1)
-        _look_up(maps[part], some, least, table, out[part], tied, index_bits)
+        _look_up(maps[part], some, least, table, out[part], tied, index_bits, repeats)
         if then is not None:
-            then(out[part], low, least, tied)
+            then(out[part], low, least, tied, repeats)
 
 
 def average_ranks(maps: Array) -> Array | None:
