@@ -13,12 +13,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from undertow.models.asking import ask
 from undertow.types import Images
 
-__all__ = ["EXACT", "TRIED", "folded"]
+__all__ = ["EXACT", "folded"]
 
 EXACT: Final = 1e-5
 """A folded network is used if its logits differ by no more than this, relative to the largest."""
-TRIED: Final = 1
-"""How often the model itself is asked."""
 _AFFINE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
