@@ -38,7 +38,10 @@ def folded(model: nn.Module, x: Images) -> nn.Module:
     weight = next((p for p in model.parameters() if p.is_floating_point()), None)
     if weight is None or weight.dtype not in (torch.float32, torch.float64):
         return model
-    if any(isinstance(m, torch.jit.ScriptModule) or _heard(m) for m in model.modules()):
+    modules = list(model.modules())
+    if not any(isinstance(m, _BatchNorm) for m in modules):
+        return model
+    if any(isinstance(m, torch.jit.ScriptModule) or _heard(m) for m in modules):
         return model
     given = x.to(weight)
     try:
