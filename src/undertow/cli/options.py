@@ -10,29 +10,9 @@ import typer
 from undertow.errors import BadInput
 
 __all__ = [
-    "FLOAT32",
-    "AttackName",
-    "Classes",
-    "DataDir",
-    "DataName",
-    "Device",
-    "Gradients",
-    "Json",
-    "Mean",
-    "ModelName",
-    "Out",
-    "Picked",
-    "Quiet",
-    "Seed",
-    "Set",
-    "Size",
-    "Std",
-    "Taps",
-    "Target",
-    "numbers",
-    "place",
-    "settings",
-    "square",
+    "FLOAT32", "AttackName", "Classes", "DataDir", "DataName", "Device", "Gradients", "Json",
+    "Mean", "ModelName", "Out", "Picked", "Quiet", "Seed", "Set", "Size", "Std", "Taps", "Target",
+    "numbers", "place", "settings", "square",
 ]  # fmt: skip
 
 ModelName = Annotated[str, typer.Option(help="A model: a name, path/file.py:factory, …")]

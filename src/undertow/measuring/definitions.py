@@ -70,6 +70,10 @@ _WORDS: Final = {
     "spatial": ("1", "whether the tap has positions to take as samples"),
 }
 
+_IN_PARTS: Final = ("iip", "oip", "ioc", "flow", "drift", "S", "T")
+_OF_THEIR_OWN: Final = ("oip_shift", "drift_others")
+"""Variables that look like parts of others and are none."""
+
 _PARTS: Final = {
     "raw": "as estimated",
     "null": "the null",
@@ -86,15 +90,7 @@ def describe(dataset: xr.Dataset) -> xr.Dataset:
         if known is None:
             continue
         unit, words = known
-        if str(name) not in ("oip_shift", "drift_others") and base in (
-            "iip",
-            "oip",
-            "ioc",
-            "flow",
-            "drift",
-            "S",
-            "T",
-        ):
+        if str(name) not in _OF_THEIR_OWN and base in _IN_PARTS:
             words += f", {_PARTS[part or 'net']}"
         elif base == "difference" and part:
             words += f", its share in {part.upper()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
@@ -15,7 +16,7 @@ from undertow.types import Images
 
 __all__ = [
     "COMPILED", "Around", "Picked", "ask", "in_training", "logits_in", "main_tensor", "plainly",
-    "uncompiled", "unwrapped",
+    "twin_of", "uncompiled", "unwrapped",
 ]  # fmt: skip
 
 COMPILED: Final = "_orig_mod"
@@ -150,6 +151,12 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
     finally:
         for parent, name, child in held:
             parent._modules[name] = child
+
+
+def twin_of(model: nn.Module) -> nn.Module:
+    """A copy of the modules, with the same parameters and buffers."""
+    shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)
 
 
 def in_training(model: nn.Module) -> str | None:

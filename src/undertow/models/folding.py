@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Final
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from undertow.models.asking import ask
+from undertow.models.asking import ask, twin_of
 from undertow.types import Images
 
 __all__ = ["EXACT", "folded"]
@@ -48,7 +47,7 @@ def folded(model: nn.Module, x: Images) -> nn.Module:
         pairs, before = _pairs(model, given)
         if not pairs:
             return model
-        twin = _twin(model)
+        twin = twin_of(model)
         names = {module: name for name, module in model.named_modules()}
         for affine, norm in pairs:
             _fold(twin, names[affine], names[norm])
@@ -105,12 +104,6 @@ def _pairs(model: nn.Module, x: Images) -> tuple[list[tuple[nn.Module, nn.Module
         and norm.running_mean is not None
     ]
     return pairs, logits
-
-
-def _twin(model: nn.Module) -> nn.Module:
-    """A copy of the modules, with the same parameters and buffers."""
-    shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, shared)
 
 
 def _fold(twin: nn.Module, affine: str, norm: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from undertow.models.asking import uncompiled
+from undertow.models.asking import twin_of, uncompiled
 from undertow.taps.hooks import hooked, modules_of
 from undertow.types import Tap
 
@@ -52,8 +51,7 @@ def replayed(
         finally:
             for handle in handles:
                 handle.remove()
-        shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
-        twin = copy.deepcopy(model, shared)
+        twin = twin_of(model)
     once = {name for name in seen.before if seen.calls[name] == 1}
     for name, module in modules_of(twin).items():
         outer = name.split(".")
