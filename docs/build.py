@@ -30,6 +30,7 @@ REGISTRIES = {
     "Rankings": "undertow.measuring.carriers:RANKINGS",
     "Data sets": "undertow.data:DATASETS",
     "Models": "undertow.models:MODELS",
+    "Defences": "undertow.models.defences:DEFENCES",
     "Figures": "undertow.figures:FIGURES",
     "Questions": "undertow.studies.answered.questions:QUESTIONS",
     "Executors": "undertow.studies.done.executors:EXECUTORS",

@@ -31,6 +31,7 @@ HOMES: Final = {
     "ranking": "undertow.measuring.carriers:RANKINGS",
     "data set": "undertow.data:DATASETS",
     "model": "undertow.models:MODELS",
+    "defence": "undertow.models.defences:DEFENCES",
     "figure": "undertow.figures:FIGURES",
     "question": "undertow.studies.answered.questions:QUESTIONS",
 }

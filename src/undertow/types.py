@@ -18,6 +18,7 @@ from torch import Tensor
 
 from undertow.axes import OUTCOMES, VANISHED, tally_of_outcomes
 from undertow.errors import BadInput
+from undertow.seeds import derive
 
 __all__ = [
     "Attack", "Draws", "Estimator", "Goal", "Images", "Iterate", "Iterates", "Keep", "Labels",
@@ -54,6 +55,13 @@ class Draws:
     def __len__(self) -> int:
         return len(self.seeds)
 
+    def again(self, number: int) -> Draws:
+        """Other draws of the same samples, for their start ``number``; of start 0 these."""
+        if number == 0:
+            return self
+        seeds = [derive(int(seed), "again", number) for seed in self.seeds]
+        return Draws(torch.tensor(seeds, dtype=torch.int64).to(self.seeds.device))
+
     def _stack(self, draw: Any, shape: Sequence[int]) -> Tensor:
         rows = [
             draw(tuple(shape), generator=torch.Generator().manual_seed(int(s))) for s in self.seeds
@@ -77,15 +85,17 @@ class Goal:
         label: the true class.
         target: the class to reach; ``None`` for an untargeted attack (any class but the true one).
         confidence: by how many logits at least the answer has to lead.
+        rejection: whether the last logit is that of rejection, which is no answer and no success.
     """
 
     label: Labels
     target: Labels | None = None
     confidence: float = 0.0
+    rejection: bool = False
 
     def __getitem__(self, keep: Tensor) -> Goal:
         target = None if self.target is None else self.target[keep]
-        return Goal(self.label[keep], target, self.confidence)
+        return Goal(self.label[keep], target, self.confidence, self.rejection)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -103,13 +113,25 @@ class Goal:
         """Whether the model's answer is what the attack wants. Shape (sample,)."""
         answer = logits.argmax(dim=1)
         reached = answer != self.label if self.target is None else answer == self.target
+        if self.rejection:
+            reached &= answer != logits.shape[1] - 1
         if not self.confidence:
             return reached
         asked = self.label if self.target is None else self.target
         own = logits.gather(1, asked[:, None])[:, 0]
-        rest = logits.scatter(1, asked[:, None], -torch.inf).amax(dim=1)
-        lead = rest - own if self.target is None else own - rest
+        rest = self.others(logits, asked).amax(dim=1)
+        if self.target is None:
+            lead = rest - (torch.maximum(own, logits[:, -1]) if self.rejection else own)
+        else:
+            lead = own - (torch.maximum(rest, logits[:, -1]) if self.rejection else rest)
         return reached & (lead >= self.confidence)
+
+    def others(self, logits: Logits, asked: Labels) -> Logits:
+        """The logits of the classes other than ``asked``; the rest, rejection too, is -inf."""
+        rest = logits.scatter(1, asked[:, None], -torch.inf)
+        if self.rejection:
+            rest = torch.cat([rest[:, :-1], torch.full_like(rest[:, -1:], -torch.inf)], dim=1)
+        return rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

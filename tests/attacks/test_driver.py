@@ -14,6 +14,8 @@ from undertow import craft
 from undertow.attacks import CW, FGSM, IGSM, JSMA, PGD, DeepFool, draws_for
 from undertow.attacks.driver.craft import Record
 from undertow.attacks.driver.open import open_oracle
+from undertow.data import load_data
+from undertow.models import load_model
 from undertow.models.steady import TRIED
 from undertow.seeds import derive
 from undertow.testing.attacks import Counting
@@ -311,3 +313,36 @@ def test_public_names() -> None:
         assert getattr(undertow.attacks, name) is not None
     with pytest.raises(AttributeError, match="Igsm"):
         _ = undertow.attacks.Igsm
+
+
+def test_more_restarts_of_pgd_never_do_less_and_begin_elsewhere():
+    model, (x, y) = load_model("digits_cnn"), load_data("digits")[:60]
+    shares = []
+    for restarts in (1, 2, 4):
+        attack = PGD(epsilon=0.08, steps=8, restarts=restarts, loss="both")
+        t = craft(attack, model, x, y)
+        shares.append(float(t.success.float().mean()))
+        assert int(t.steps.max()) <= 8 * restarts
+    assert shares == sorted(shares)
+    assert shares[0] < shares[-1]
+    draws = draws_for(0, range(3))
+    assert torch.equal(draws.again(0).seeds, draws.seeds)
+    assert len({int(s) for n in range(4) for s in draws.again(n).seeds}) == 12
+
+
+def test_a_margin_has_a_gradient_where_the_softmax_has_none():
+    """A saturated softmax: cross-entropy stalls, the margin of the logits does not."""
+    inner = load_model("digits_cnn")
+
+    class Hot(torch.nn.Module):
+        def forward(self, x):
+            return 1e4 * inner(x)
+
+    x, y = load_data("digits")[:40]
+    right = inner(x).argmax(1) == y
+    x, y = x[right], y[right]
+    entropy, margin = (
+        craft(PGD(epsilon=0.2, loss=loss), Hot().eval(), x, y).success.float().mean()
+        for loss in ("entropy", "margin")
+    )
+    assert margin > entropy + 0.3

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from undertow import craft
 from undertow.attacks import CW, FGSM, IGSM, DeepFool
 from undertow.attacks.driver.open import open_oracle
-from undertow.attacks.parts.losses import goal_entropy, hinge
+from undertow.losses import goal_entropy, hinge
 from undertow.types import Goal
 
 Batch = tuple[Tensor, Tensor]

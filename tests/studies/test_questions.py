@@ -50,6 +50,7 @@ SPEC = StudySpec(
     questions=("q1", "q2", "q3", "q4", "q5"),
 )  # type: ignore[arg-type]  # fmt: skip
 
+STRENGTHS: dict[str, Any] = {"adaptive": {"sanity": []}}
 Shift = Callable[[Cell, str], float | np.ndarray]
 Hits = Callable[[Cell], np.ndarray]
 
@@ -62,7 +63,9 @@ class Planted(Results):
 
     def __init__(self, shift: Shift, hits: Hits, drift: Shift = lambda *_: 0.0) -> None:
         self.spec, self.suffix, self.null = SPEC, "", None
-        self.run = SimpleNamespace(cells=cells_of(SPEC))  # type: ignore[assignment]
+        self.run = SimpleNamespace(  # type: ignore[assignment]
+            cells=cells_of(SPEC), manifest={"strengths": {"good_init/distilled": STRENGTHS}}
+        )
         self.shift, self.hits, self.lean = shift, hits, drift
         self.estimator = "gaussian_copula"
         self._read = {}
@@ -172,6 +175,7 @@ def test_q3_counts_success_and_stalling() -> None:
 
     claim = _ask("q3", lambda *_: 1.0, hits)[2]
     assert claim.verdict == "supported"
+    assert "the adaptive attack alone fools more" in claim.reason
     rates = {x.name: x.value for x in claim.numbers}
     assert rates["success, adaptive"] == pytest.approx(0.9)
     assert rates["success, regular"] == pytest.approx(0.1)
@@ -435,7 +439,11 @@ def test_a_claim_is_rarely_supported_where_nothing_is_to_be_found(question: str)
 @pytest.mark.parametrize(
     ("question", "change", "words"),
     [
-        ("q3", {"attacks": ({"name": "jsma"},)}, "adaptive"),
+        (
+            "q3",
+            {"attacks": ({"name": "jsma"},), "models": ("good_init",), "compressed": {}},
+            "adaptive",
+        ),
         ("q4", {"compressed": {}}, "compressed"),
         ("q4", {"attacks": ({"name": "jsma"},)}, "read_by"),
         ("q5", {"attacks": ({"name": "jsma"},)}, "read_by"),

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from undertow.attacks.driver.disk import open_trajectory as open_trajectory
     from undertow.attacks.driver.match import Matched as Matched
     from undertow.attacks.driver.match import match as match_strength  # noqa: F401
+    from undertow.attacks.driver.match import match_success as match_success
     from undertow.attacks.driver.record import Record as Record
     from undertow.attacks.ensemble import Ensemble as Ensemble
     from undertow.attacks.fgsm import FGSM as FGSM
     from undertow.attacks.igsm import IGSM as IGSM
     from undertow.attacks.jsma import JSMA as JSMA
+    from undertow.attacks.opgd import OPGD as OPGD
     from undertow.attacks.parts.settings import make as make
     from undertow.attacks.parts.settings import settings_of as settings_of
     from undertow.attacks.parts.wrappers import BPDA as BPDA
@@ -62,6 +64,19 @@ ATTACKS.add(
     label="PGD",
     color="#882255",
     marker="hexagon",
+    variants={
+        "unaware": Look("PGD, unaware", "#aa7799", "triangle"),
+        "aware": Look("PGD, aware", "#aa3377", "star"),
+        "adaptive": Look("PGD, adaptive", "#661144", "star"),
+    },
+)
+ATTACKS.add(
+    "opgd",
+    "undertow.attacks.opgd:OPGD",
+    "projected gradient that spends no step on being seen by a detector (L∞)",
+    label="Orthogonal PGD",
+    color="#117733",
+    marker="hexagon",
 )
 ATTACKS.add(
     "deepfool",
@@ -78,6 +93,10 @@ ATTACKS.add(
     label="C&W",
     color="#cc79a7",
     marker="cross",
+    variants={
+        "unaware": Look("C&W, unaware", "#ddaacc", "triangle"),
+        "aware": Look("C&W, aware", "#bb5588", "star"),
+    },
 )
 ATTACKS.add(
     "cw_l0",
@@ -145,6 +164,7 @@ _HELPERS: Final = {
     "BPDA": "parts.wrappers", "Expectation": "parts.wrappers", "Matched": "driver.match",
     "Record": "driver.record", "draws_for": "driver.craft", "listen": "adapters.listen",
     "make": "parts.settings", "match_strength": "driver.match:match",
+    "match_success": "driver.match",
     "open_trajectory": "driver.disk", "settings_of": "parts.settings",
 }  # fmt: skip
 

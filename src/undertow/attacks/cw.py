@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.attacks.parts.losses import hinge
 from undertow.attacks.parts.settings import check, count, number
 from undertow.attacks.parts.tanh_space import TanhSpace
+from undertow.losses import hinge
 from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Keep, Norm, Oracle
 
 __all__ = ["CW"]

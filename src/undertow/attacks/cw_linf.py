@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import torch
 
-from undertow.attacks.parts.losses import margin
 from undertow.attacks.parts.settings import check, count, number
 from undertow.attacks.parts.tanh_space import TanhSpace
+from undertow.losses import margin
 from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
 __all__ = ["CWLinf"]

@@ -104,10 +104,13 @@ class DeepFool(Attack):
     ) -> tuple[Tensor, Int64[Tensor, "sample k"], Float[Tensor, "sample k"]]:
         """The class to leave, classes to reach in order of their gaps, and the gaps |f_k|."""
         if goal.target is None:
-            k = min(self.candidates, logits.shape[1] - 1)
-            value, rivals = logits.scatter(1, goal.label[:, None], -torch.inf).topk(k, dim=1)
-            gaps = (logits.gather(1, goal.label[:, None]) - value).abs()
-            return goal.label, rivals, gaps
+            k = min(self.candidates, logits.shape[1] - 1 - goal.rejection)
+            value, rivals = goal.others(logits, goal.label).topk(k, dim=1)
+            own = goal.label
+            if goal.rejection:  # whichever of the two leads has to be left
+                leads = logits[:, -1] > logits.gather(1, own[:, None])[:, 0]
+                own = torch.where(leads, logits.shape[1] - 1, own)
+            return own, rivals, (logits.gather(1, own[:, None]) - value).abs()
         own = logits.scatter(1, goal.target[:, None], -torch.inf).argmax(dim=1)
         gaps = logits.gather(1, own[:, None]) - logits.gather(1, goal.target[:, None])
         return own, goal.target[:, None], gaps.abs()

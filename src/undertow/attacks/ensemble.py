@@ -10,9 +10,9 @@ import torch
 
 from undertow.attacks.driver.members import Combine, MembersOracle
 from undertow.attacks.igsm import IGSM
-from undertow.attacks.parts.losses import goal_entropy
 from undertow.attacks.parts.settings import check
 from undertow.errors import BadInput
+from undertow.losses import goal_entropy
 from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
 __all__ = ["Ensemble"]

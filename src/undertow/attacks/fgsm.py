@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from undertow.attacks.parts.losses import goal_entropy
 from undertow.attacks.parts.settings import check, number
+from undertow.losses import goal_entropy
 from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
 __all__ = ["FGSM"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from undertow.attacks.parts.balls import linf_project
-from undertow.attacks.parts.losses import goal_entropy
 from undertow.attacks.parts.rows import kept, size
 from undertow.attacks.parts.settings import check, count, number
+from undertow.losses import goal_entropy
 from undertow.types import Attack, Draws, Goal, Images, Iterate, Iterates, Norm, Oracle
 
 __all__ = ["IGSM"]

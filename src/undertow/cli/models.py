@@ -76,6 +76,7 @@ def _checked(found: Checked) -> dict[str, object]:
         "model": found.card.name,
         "accuracy": found.evaluation.accuracy,
         "card": found.card.accuracy,
+        "rejected": found.evaluation.rejected,
         "robust": found.robust["accuracy"],
         "robust, card": found.card.robust.get("accuracy"),
         "calibration error": found.evaluation.ece,
@@ -276,6 +277,44 @@ def harden(
                 steps=steps or usual.steps,
             ),
             seed=seed, device=device, data_dir=data_dir, progress=terminal(quiet=quiet),
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def shield(
+    name: Annotated[
+        str,
+        typer.Argument(help="A defended model of the zoo, or path/file.py:factory with --data."),
+    ] = "good_init/magnet",
+    data: Data = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="For a network of your own: its weights.")
+    ] = None,
+    epochs: Epochs = None,
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Put a network as it is behind MagNet (Meng and Chen 2017): detectors and a reformer.
+
+    An autoencoder learns the images; thresholds are set on held-out ones. Feature squeezing
+    (good_init/squeezed) has thresholds only.
+    """
+    if not _own(name, data, {"--weights": weights, "--epochs": epochs}):
+        _make("shield", name, out, seed, device, data_dir, quiet)
+        return
+    from undertow.models.own import shield_own
+    from undertow.models.recipe import Shielding
+    from undertow.progress import terminal
+
+    _told(
+        shield_own(
+            name, data=data or "", out=_folder(name, "magnet", out), weights=weights,
+            shielding=Shielding(epochs=epochs) if epochs else None, seed=seed, device=device,
+            data_dir=data_dir, progress=terminal(quiet=quiet),
         )
     )  # fmt: skip
 

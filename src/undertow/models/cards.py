@@ -32,7 +32,7 @@ class Card:
     Args:
         name: the model's name.
         summary: one line.
-        method: ``train``, ``trim``, ``distill`` or ``harden``.
+        method: ``train``, ``trim``, ``distill``, ``harden`` or ``shield``.
         data: the data set's name.
         classes: class names.
         shape: (channel, height, width) of an input.
@@ -41,7 +41,8 @@ class Card:
         seed: of the training.
         accuracy: on the whole test set, with the weights as shipped.
         held_out_accuracy: on the images held out of training, with the weights as shipped.
-        confusion: test images by true class (rows) and answer (columns).
+        confusion: test images by true class (rows) and answer (columns), without those that a
+            defence rejects.
         ece: expected calibration error on the test set, 15 bins.
         test_images: how many there are.
         parameters: trainable numbers.

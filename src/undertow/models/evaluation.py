@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from undertow.data import ImageSet
 from undertow.errors import BadInput
 from undertow.models.asking import logits_in
+from undertow.models.defended import defence_in, rejected
 from undertow.progress import SILENT, Progress
-from undertow.types import Images, Labels, Logits
+from undertow.types import Images, Keep, Labels, Logits
 
 __all__ = [
     "Evaluation",
@@ -37,15 +38,17 @@ class Evaluation:
 
     Args:
         accuracy: share classified correctly.
-        confusion: (class, class), rows are true classes, columns answers.
+        confusion: (class, class), rows are true classes, columns answers; without what is rejected.
         ece: expected calibration error, 15 bins.
         count: number of images.
+        rejected: share that a defence rejects; these are not classified correctly.
     """
 
     accuracy: float
     confusion: Int64[Tensor, "class answer"]
     ece: float
     count: int
+    rejected: float = 0.0
 
 
 def check_output(output: object, x: Images, classes: int | None = None) -> Logits:
@@ -136,11 +139,25 @@ def evaluate(
             f"{len(data.classes)}"
         )
     answers = logits.argmax(dim=1)
+    refused = _refused(model, data)
     return Evaluation(
-        accuracy=float((answers == data.labels).double().mean()),
-        confusion=confusion(answers, data.labels, len(data.classes)),
+        accuracy=float(((answers == data.labels) & ~refused).double().mean()),
+        rejected=float(refused.double().mean()),
+        confusion=confusion(answers[~refused], data.labels[~refused], len(data.classes)),
         ece=calibration_error(logits, data.labels),
         count=len(data),
+    )
+
+
+def _refused(model: nn.Module, data: ImageSet) -> Keep:
+    if defence_in(model) is None:
+        return torch.zeros(len(data), dtype=torch.bool)
+    place = next(model.parameters(), torch.zeros(())).device
+    return torch.cat(
+        [
+            rejected(model, data[start : start + BATCH][0].to(place)).cpu()
+            for start in range(0, len(data), BATCH)
+        ]
     )
 
 

@@ -26,7 +26,7 @@ from undertow.models.recipe import Hardening, Recipe
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 
-__all__ = ["Batches", "fit", "save_atomically"]
+__all__ = ["Batches", "fit", "read_checkpoint", "save_atomically"]
 
 
 def fit(
@@ -173,19 +173,9 @@ class _State:
         self._take({**before, "adversary": self.adversary.saved(), "log": self.log})
 
     def resume(self, checkpoint: Path, identity: dict[str, Any]) -> None:
-        if not checkpoint.is_file():
-            return
-        try:
-            saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-            other = sorted(k for k in identity if saved["identity"].get(k) != identity[k])
-        except Exception as error:
-            raise Foreign(f"{checkpoint} is not a checkpoint of ours: {error}") from None
-        if other:
-            raise Foreign(
-                f"{checkpoint} belongs to another training (differs in {', '.join(other)}); "
-                "delete it or choose another folder"
-            )
-        self._take(saved)
+        saved = read_checkpoint(checkpoint, identity)
+        if saved is not None:
+            self._take(saved)
 
     def _take(self, saved: dict[str, Any]) -> None:
         self.network.load_state_dict(saved["network"])
@@ -273,6 +263,27 @@ def _deterministic() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+
+
+def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """What a training of this identity saved; ``None`` where there is no file.
+
+    Raises:
+        Foreign: for a file of another kind, or of another training.
+    """
+    if not path.is_file():
+        return None
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        other = sorted(k for k in identity if saved["identity"].get(k) != identity[k])
+    except Exception as error:
+        raise Foreign(f"{path} is not a checkpoint of ours: {error}") from None
+    if other:
+        raise Foreign(
+            f"{path} belongs to another training (differs in {', '.join(other)}); "
+            "delete it or choose another folder"
+        )
+    return saved
 
 
 def save_atomically(value: Any, path: Path) -> None:

@@ -17,13 +17,15 @@ from undertow.loading import import_file
 from undertow.models.asking import Around, Picked, in_training
 from undertow.models.blocks import Normalise
 from undertow.models.cards import known_card
+from undertow.models.defended import defence_in, undefended
 from undertow.models.devices import usable
 from undertow.models.evaluation import check_output
 from undertow.models.foreign import hf_model, timm_model
+from undertow.models.magnet import Magnet
 from undertow.models.normalised import PROBES, normalises
 from undertow.models.registry import MODELS
 from undertow.models.shipping import load_zoo
-from undertow.models.state import load_state
+from undertow.models.state import load_state, read_state
 from undertow.seeds import derive
 
 __all__ = ["Normalised", "class_names", "load_model", "untrained"]
@@ -91,14 +93,17 @@ def load_model(
     else:
         model, own, (mean, std) = _from_text(spec, classes, channels, weights, (mean, std))
     if weights is not None:
-        load_state(model, Path(weights))
+        model = _with_weights(model, Path(weights))
     if mean is not None and std is not None and not own:
         _check_channels(model, len(mean), "mean and std")
-        model = Normalised(model, mean, std)
+        if (defended := defence_in(model)) is not None:  # it sees images as they come
+            defended.network = Normalised(defended.network, mean, std)
+        else:
+            model = Normalised(model, mean, std)
     if output is not None:
         model = Picked(model, output)
     model = _settled(model, place)
-    if probe and not own and mean is None and normalises(model) is False:
+    if probe and not own and mean is None and normalises(undefended(model)) is False:
         warnings.warn(
             f"the model {_title(spec)} shows no normalisation inside, its first layer receives the "
             "image as it is; if it was trained on normalised inputs, give mean and std",
@@ -107,6 +112,16 @@ def load_model(
     _check_channels(model, channels, "channels")
     if classes is not None:
         _check_classes(model, classes, _title(spec))
+    return model
+
+
+def _with_weights(model: nn.Module, path: Path) -> nn.Module:
+    """The model with weights from a file; behind MagNet, where the file holds its autoencoder."""
+    state = read_state(path)
+    if defence_in(model) is None and "autoencoder.layers.0.weight" in state:
+        with torch.random.fork_rng(devices=[]):
+            model = Magnet(model, channels=state["autoencoder.layers.0.weight"].shape[1])
+    load_state(model, path)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Trimming, distilling and hardening your own networks."""
+"""Trimming, distilling, hardening and shielding your own networks."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from undertow.models.evaluation import (
 )
 from undertow.models.fitting import fit as train
 from undertow.models.load import load_model, untrained
-from undertow.models.recipe import Hardening, Recipe, Trimming
+from undertow.models.magnet import Magnet
+from undertow.models.recipe import Hardening, Recipe, Shielding, Trimming
+from undertow.models.shield import shield
 from undertow.models.shipping import write_weights
 from undertow.models.trim import trim
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 
-__all__ = ["Made", "distill_own", "harden_own", "trim_own"]
+__all__ = ["Made", "distill_own", "harden_own", "shield_own", "trim_own"]
 
 _LEARNT = 0.1
 """A network is trained when it has come so much of the way from chance to perfection."""
@@ -211,6 +213,49 @@ def harden_own(
     )
     details = {"hardening": asdict(chosen), "log": log}
     return _finish(network.cpu(), test, Path(out) / "robust.safetensors", details)
+
+
+def shield_own(
+    spec: str | nn.Module,
+    *,
+    data: str,
+    out: str | Path,
+    weights: str | Path | None = None,
+    shielding: Shielding | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    data_dir: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> Made:
+    """Put a trained network behind MagNet (:mod:`undertow.models.shield`).
+
+    Args:
+        spec: as for :func:`undertow.models.load_model`.
+        data: a data set's name; ``fit`` is learnt, ``held_out`` sets the thresholds.
+        out: folder for the checkpoint, ``magnet.safetensors`` and ``magnet.json``.
+        weights: of the network.
+        shielding: how.
+        seed: of first weights, order and noise.
+        device: where to train.
+        data_dir: where the data may lie.
+        progress: told about the training.
+
+    Raises:
+        BadInput: if the network does not take these images.
+        Foreign: if ``out`` holds the checkpoint of another training.
+    """
+    check_writable(Path(out))
+    network = load_model(spec, weights=weights)
+    fit, held_out, test = _parts(data, data_dir, progress)
+    _check_fits(network, held_out)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "magnet"))
+        defended = Magnet(network, channels=fit.shape[0], shape=fit.shape)
+    _, details = shield(
+        defended, fit, held_out, shielding or Shielding(), seed=derive(seed, "shield"),
+        out=Path(out), device=device, progress=progress,
+    )  # fmt: skip
+    return _finish(defended.cpu(), test, Path(out) / "magnet.safetensors", details)
 
 
 def _parts(

@@ -73,6 +73,7 @@ def _section(card: Card) -> str:
         *_trimming(card),
         *_distillation(card),
         *_hardening(card),
+        *_shielding(card),
         "Confusion matrix (rows: true class; columns: answer):\n",
         _table(
             ["", *card.classes],
@@ -112,6 +113,28 @@ def _hardening(card: Card) -> list[str]:
         f"({how['watch_steps']} steps, before averaging) by epoch: "
         + ", ".join(f"{line['robust']:.2f}" for line in log)
         + ".\n"
+    ]
+
+
+def _shielding(card: Card) -> list[str]:
+    if card.method != "shield":
+        return []
+    details, log = card.details, card.details["log"]
+    how = details["shielding"]
+    learnt = (
+        f"An autoencoder of {card.parameters - read_card(details['parent']).parameters:,} numbers "
+        f"learnt the images in {how['epochs']} epochs (mean squared error {log[0]['loss']:.5f} "
+        f"after the first, {log[-1]['loss']:.5f} after the last). "
+        if log
+        else ""
+    )
+    return [
+        f"Stands before `{details['parent']}`, which stays as it is. {learnt}Each detector may "
+        f"reject {how['false_alarms']:.1%} of the held-out images; all together reject "
+        f"{details['held_out_rejected']:.1%} of them and "
+        f"{details['test_rejected']:.1%} of the test images. Accuracy counts those as wrong; "
+        "robust accuracy is that of images that are right as they are and, under an attack that "
+        "knows of the defence, never make it give a wrong answer that it does not reject.\n"
     ]
 
 

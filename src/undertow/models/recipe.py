@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from undertow.errors import BadInput
 
-__all__ = ["Hardening", "Recipe", "Trimming"]
+__all__ = ["Hardening", "Recipe", "Shielding", "Trimming"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,32 @@ class Trimming:
     least: float = 0.25
     between: Recipe = field(default_factory=lambda: Recipe(epochs=3, rate=0.05))
     last: Recipe = field(default_factory=lambda: Recipe(epochs=10, rate=0.1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shielding:
+    """How detectors are made: an autoencoder by Adam where they need one, then their thresholds.
+
+    Args:
+        epochs: passes over the images, for the autoencoder; 0 where there is none.
+        batch: images a step.
+        rate: of Adam, falling to 0 along half a cosine.
+        noise: standard deviation of what is added to the images that it learns to give back.
+        false_alarms: share of held-out images that each detector may reject.
+    """
+
+    epochs: int = 40
+    batch: int = 256
+    rate: float = 3e-3
+    noise: float = 0.025
+    false_alarms: float = 0.005
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.batch < 1 or not 0 < self.false_alarms < 1:
+            raise BadInput(
+                f"epochs={self.epochs}, batch={self.batch}, false_alarms={self.false_alarms} "
+                "(allowed: 0 or more, 1 or more, between 0 and 1)"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

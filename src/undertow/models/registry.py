@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -14,7 +14,9 @@ from undertow.models.deep_conv import deep_conv
 from undertow.models.digits_cnn import digits_cnn
 from undertow.models.good_init import good_init
 from undertow.models.lsuv import lsuv_
-from undertow.models.recipe import Hardening, Recipe, Trimming
+from undertow.models.magnet import Magnet
+from undertow.models.recipe import Hardening, Recipe, Shielding, Trimming
+from undertow.models.squeezed import Squeezed
 from undertow.models.vgg_like import vgg_like
 from undertow.registry import Registry
 from undertow.seeds import derive
@@ -29,20 +31,30 @@ class ZooModel:
     Args:
         build: gives a fresh network.
         data: the data set it classifies.
-        recipe: of its training, or of one round of fine-tuning where it is trimmed.
+        recipe: of its training (behind a defence, of its parent's), or of one round of fine-tuning
+            where it is trimmed.
         method: the function that makes its weights.
-        parent: the model it is trimmed from.
+        parent: the model it is trimmed from, or that stands behind its defence.
         trimming: how far.
         hardening: the attack that it learns from.
+        shielding: how its detectors are made.
+        defence: a name in :data:`undertow.models.defences.DEFENCES`; ``None``: it has none.
     """
 
     build: Callable[..., nn.Module]
     data: str
     recipe: Recipe
-    method: Literal["train", "trim", "distill", "harden"] = "train"
+    method: Literal["train", "trim", "distill", "harden", "shield"] = "train"
     parent: str | None = None
     trimming: Trimming | None = None
     hardening: Hardening | None = None
+    shielding: Shielding | None = None
+    defence: str | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How its weights are made, in numbers, for its card."""
+        return self.recipe.as_dict() if self.shielding is None else asdict(self.shielding)
 
 
 MODELS: Registry[ZooModel] = Registry("model")
@@ -70,6 +82,7 @@ MODELS.add(
         data="cifar10",
         recipe=Recipe(epochs=20, init="lsuv", smoothing=0.0),
         method="distill",
+        defence="distillation",
     ),
     "good_init after defensive distillation, served at temperature 1",
 )
@@ -101,9 +114,36 @@ for _name in ("good_init", "deep_conv", "vgg_like"):
             recipe=Recipe(epochs=30, init=MODELS[_name].recipe.init, smoothing=0.0),
             method="harden",
             hardening=Hardening(),
+            defence="adversarial_training",
         ),
         f"{_name} after adversarial training against changes of 8/255 a pixel",
     )
+MODELS.add(
+    "good_init/magnet",
+    ZooModel(
+        build=lambda: Magnet(good_init(), shape=(3, 32, 32)),
+        data="cifar10",
+        recipe=MODELS["good_init"].recipe,
+        method="shield",
+        parent="good_init",
+        shielding=Shielding(),
+        defence="magnet",
+    ),
+    "good_init behind MagNet: an autoencoder's two kinds of detectors, and its reformer",
+)
+MODELS.add(
+    "good_init/squeezed",
+    ZooModel(
+        build=lambda: Squeezed(good_init()),
+        data="cifar10",
+        recipe=MODELS["good_init"].recipe,
+        method="shield",
+        parent="good_init",
+        shielding=Shielding(epochs=0, false_alarms=0.05),
+        defence="squeezing",
+    ),
+    "good_init behind feature squeezing: answers must survive fewer bits and a median filter",
+)
 
 
 def fresh(name: str, data: ImageSet, seed: int) -> nn.Module:

@@ -10,10 +10,12 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from undertow.data import ImageSet
+from undertow.losses import goal_entropy, margin
 from undertow.models.asking import logits_in
+from undertow.models.defended import Aware, defence_in
 from undertow.models.devices import precision
 from undertow.progress import SILENT, Progress
-from undertow.types import Images, Labels
+from undertow.types import Goal, Images, Labels, Logits
 
 __all__ = ["IMAGES", "robustness", "withstands"]
 
@@ -37,6 +39,7 @@ def robustness(
         title: of the model.
     """
     place = next(network.parameters()).device
+    network = network if defence_in(network) is None else Aware(network)
     x, y = (t.to(place) for t in data[:IMAGES])
     standing = withstands(
         network,
@@ -68,7 +71,7 @@ def withstands(
     progress: Progress = SILENT,
     title: str = "projected gradient descent",
 ) -> Bool[Tensor, " sample"]:
-    """Which inputs are classified correctly as they are and at every step of the attack.
+    """Which inputs are classified correctly as they are, and fool the network at no step.
 
     Projected gradient descent with random starts in the L∞ ball (Madry et al. 2018, 1706.06083,
     section 2.1), on the cross-entropy and on the margin of the logits (Carlini and Wagner 2017,
@@ -77,7 +80,9 @@ def withstands(
     more inputs standing.
 
     Args:
-        network: takes inputs in [0, 1], gives logits; in evaluation mode.
+        network: takes inputs in [0, 1], gives logits; in evaluation mode. Of an
+            :class:`~undertow.models.defended.Aware` one the last logit is that of rejection: an
+            input that is rejected is not classified correctly, and does not fool the network.
         x: inputs.
         y: their classes.
         epsilon: radius, of pixels in [0, 1].
@@ -95,7 +100,7 @@ def withstands(
         for start in range(0, len(x), BATCH):
             rows = slice(start, start + BATCH)
             xs = x[rows].contiguous(memory_format=torch.channels_last)
-            left = _right(network, xs, y[rows]).nonzero()[:, 0]
+            left = (_answers(network, xs).argmax(1) == y[rows]).nonzero()[:, 0]
             for restart in range(restarts):
                 if not len(left):
                     break
@@ -116,21 +121,23 @@ def _one_start(
     at: Images,
     labels: Labels,
     ball: tuple[float, float, int],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Callable[[Logits, Goal], Tensor],
     dtype: torch.dtype,
 ) -> Tensor:
     """Places of the inputs that withstood all steps."""
     epsilon, stride, steps = ball
+    may = isinstance(network, Aware)
     places = torch.arange(len(clean), device=clean.device)
     for step in range(steps + 1):
         at = at.detach().requires_grad_(True)
         with torch.autocast(at.device.type, dtype=dtype, enabled=dtype != torch.float32):
             logits = logits_in(network(at)).float()
-        suspect = (logits.argmax(1) != labels).nonzero()[:, 0]
+        goal = Goal(labels, rejection=may)
+        suspect = goal.reached(logits).nonzero()[:, 0]
         keep = torch.ones(len(at), dtype=torch.bool, device=at.device)
-        keep[suspect] = _right(network, at[suspect].detach(), labels[suspect])
+        keep[suspect] = ~goal[suspect].reached(_answers(network, at[suspect].detach()))
         if step < steps and keep.any():
-            (slope,) = torch.autograd.grad(loss(logits, labels), at)
+            (slope,) = torch.autograd.grad(loss(logits, goal), at)
             moved = clean + (at + stride * slope.sign() - clean).clamp(-epsilon, epsilon)
             at = moved.clamp(0, 1)
         at, clean, labels, places = (t.detach()[keep] for t in (at, clean, labels, places))
@@ -139,19 +146,17 @@ def _one_start(
     return places
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits, labels, reduction="sum")
+def _cross_entropy(logits: Logits, goal: Goal) -> Tensor:
+    return -goal_entropy(logits, goal).sum()
 
 
-def _margin(logits: Tensor, labels: Tensor) -> Tensor:
-    own = logits.gather(1, labels[:, None])[:, 0]
-    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-    return (others - own).sum()
+def _margin(logits: Logits, goal: Goal) -> Tensor:
+    return -margin(logits, goal).sum()
 
 
 @torch.no_grad()
-def _right(network: nn.Module, x: Images, y: Labels) -> Bool[Tensor, " sample"]:
+def _answers(network: nn.Module, x: Images) -> Logits:
     if not len(x):
-        return torch.zeros(0, dtype=torch.bool, device=x.device)
-    answers: Tensor = logits_in(network(x)).argmax(1)
-    return answers == y
+        return x.new_zeros(0, 2)
+    answers: Tensor = logits_in(network(x))
+    return answers

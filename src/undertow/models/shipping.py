@@ -15,21 +15,30 @@ from undertow.data import load_data
 from undertow.data.cache import new_file
 from undertow.errors import BadInput
 from undertow.models.cards import WEIGHTS, Card, machine, read_card, stem, write_card
+from undertow.models.defended import defence_in
 from undertow.models.devices import precision
-from undertow.models.evaluation import evaluate, fingerprint, multiply_adds, parameters
+from undertow.models.evaluation import Evaluation, evaluate, fingerprint, multiply_adds, parameters
 from undertow.models.registry import MODELS
 from undertow.models.robustness import robustness
 from undertow.progress import SILENT, Progress
+
+BEHIND = "network."
+"""Names of the weights of what a defence stands before."""
 
 __all__ = ["load_zoo", "ship", "to_half", "write_weights"]
 
 
 def to_half(network: nn.Module) -> dict[str, Tensor]:
-    """Parameters as float16; buffers (normalisation's statistics) keep their type."""
+    """Parameters as float16; buffers (normalisation's statistics) keep their type.
+
+    What stands behind a defence has weights of its own, which are left out.
+    """
     names = {name for name, _ in network.named_parameters()}
+    behind = BEHIND if defence_in(network) is not None else None
     return {
         name: (value.detach().half() if name in names else value.detach()).cpu().contiguous()
         for name, value in network.state_dict().items()
+        if behind is None or not name.startswith(behind)
     }
 
 
@@ -88,7 +97,7 @@ def ship(
         classes=test.classes,
         shape=test.shape,
         arguments=dict(arguments or {}),
-        recipe=model.recipe.as_dict(),
+        recipe=model.settings,
         seed=seed,
         accuracy=final.accuracy,
         held_out_accuracy=held.accuracy,
@@ -101,11 +110,15 @@ def ship(
         sha256=_sha256(path),
         fingerprint=fingerprint(served),
         made_on={**made_on, "seconds": round(seconds, 1)},
-        details=dict(details or {}),
+        details={**(details or {}), **_rejections(served, final)},
         robust=robustness(served, test, progress=progress, title=name),
     )
     write_card(card, out)
     return card
+
+
+def _rejections(served: nn.Module, final: Evaluation) -> dict[str, float]:
+    return {} if defence_in(served) is None else {"test_rejected": final.rejected}
 
 
 def load_zoo(name: str, folder: Path = WEIGHTS) -> nn.Module:
@@ -129,7 +142,11 @@ def load_zoo(name: str, folder: Path = WEIGHTS) -> nn.Module:
 def _build(name: str, arguments: dict[str, Any], path: Path) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         network = MODELS[name].build(**arguments)
-    network.load_state_dict(load_file(path))
+    state, parent = load_file(path), MODELS[name].parent
+    if (defended := defence_in(network)) is not None and parent is not None:
+        defended.network = load_zoo(parent)
+        state |= {f"{BEHIND}{k}": v for k, v in defended.network.state_dict().items()}
+    network.load_state_dict(state)
     return network.eval().requires_grad_(False)
 
 

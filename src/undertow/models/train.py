@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from undertow.data import load_data
 from undertow.data.cache import check_writable
 from undertow.models.cards import Card
+from undertow.models.defended import Thresholded
 from undertow.models.fitting import fit
 from undertow.models.registry import MODELS, fresh
 from undertow.models.shipping import load_zoo, ship
@@ -60,7 +62,9 @@ def train(
         Foreign: if ``out`` holds checkpoints of another training.
     """
     folder = Path(out)
-    methods = {"train": _train, "harden": _train, "distill": _distill, "trim": _trim}
+    methods = {
+        "train": _train, "harden": _train, "distill": _distill, "trim": _trim, "shield": _shield,
+    }  # fmt: skip
     how = methods[MODELS[name].method]
     check_writable(folder)
     made = how(name, seed=seed, out=folder, device=device, data_dir=data_dir, progress=progress)
@@ -122,6 +126,33 @@ def _distill(
         progress=progress,
     )
     return _Made(student, log, details=details)
+
+
+def _shield(
+    name: str, *, seed: int, out: Path, device: str, data_dir: Any, progress: Progress
+) -> _Made:
+    from undertow.models.shield import shield
+
+    model = MODELS[name]
+    assert model.parent is not None
+    assert model.shielding is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, name, "init"))
+        defended = model.build()
+    assert isinstance(defended, Thresholded)
+    defended.network = load_zoo(model.parent)
+    log, details = shield(
+        defended,
+        load_data(model.data, "fit", data_dir=data_dir, progress=progress),
+        load_data(model.data, "held_out", data_dir=data_dir),
+        model.shielding,
+        seed=derive(seed, name, "shield"),
+        out=out,
+        device=device,
+        title=f"the autoencoder of {name}",
+        progress=progress,
+    )
+    return _Made(defended, log, details={"parent": model.parent, **details})
 
 
 def _trim(

@@ -61,6 +61,7 @@ def attack_lines(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
             "settings": _line(attack["settings"]) if _told(attack.get("settings")) else None,
             "target": attack.get("target"),
             "mean L2 matched to": attack.get("match_l2"),
+            "success matched to": attack.get("match_success"),
             "aimed at": _list(attack["models"]) if attack.get("models") else None,
             "read by": _list(attack["read_by"]) if attack.get("read_by") else None,
             "controls": say(attack["control"]) if "control" in attack else None,

@@ -28,7 +28,9 @@ from undertow.statistics.verdicts import (
     beyond,
     everywhere,
     exists,
+    gets_around,
     more_often,
+    moved,
     pseudo_values,
     share_beyond,
 )
@@ -109,6 +111,11 @@ def _some(
     return exists(_varied(rng, noise, n, TAPS) + d, size, positive=positive)
 
 
+def _two_sided(rng: np.random.Generator, noise: str, n: int, d: float) -> Ruled:
+    sign = rng.choice([-1, 1])
+    return moved(sign * (_varied(rng, noise, n, 1)[:, 0] + d))
+
+
 def _rates(rng: np.random.Generator, noise: str, n: int, gap: float) -> Ruled:
     common = rng.random(n) < 0.5
     a, b = (np.where(common, rng.random(n) < p, rng.random(n) < p) for p in (0.4 + gap, 0.4))
@@ -161,6 +168,12 @@ def _nowhere(rng: np.random.Generator, noise: str, n: int, gap: float) -> Ruled:
     return everywhere(-(spread + AREA - gap), -AREA)
 
 
+def _around(rng: np.random.Generator, noise: str, n: int, gap: float) -> Ruled:
+    """An adaptive attack that fools half and more, beside a regular one that fools a tenth."""
+    hard = rng.random(n)
+    return gets_around(hard < 0.5 + gap, hard < 0.1)
+
+
 RULES: Final[Mapping[str, Rule]] = {
     "beyond": Rule(
         "one paired difference, d_z above 0.2",
@@ -168,6 +181,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "much": Rule(
         "one paired difference, d_z above 0.5",
         partial(_one, MUCH), MUCH, (0.0, MUCH, 0.8, 1.2)),
+    "moved": Rule(
+        "one paired difference, |d_z| above 0.2",
+        _two_sided, EXISTS, (0.0, EXISTS, 0.5, 0.8)),
     "exists": Rule(
         "some tap of several, |d_z| above 0.2",
         partial(_some, EXISTS, False), EXISTS, (0.0, EXISTS, 0.5, 0.8)),
@@ -183,6 +199,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "more often": Rule(
         "one rate above another, paired; planted: their difference",
         _rates, 0.0, (0.0, 0.2, 0.4), ("normal",)),
+    "gets around": Rule(
+        "an adaptive attack fools most inputs, and more than the regular one; planted: above half",
+        _around, 0.0, (0.0, 0.1, 0.3), ("normal",)),
     "excess": Rule(
         "a mean difference of rates above 0; planted: factor of the rates",
         _excess, 0.0, (0.0, 0.2, 0.4), ("normal",)),

@@ -14,7 +14,7 @@ invert the noncentral t distribution (Cumming and Finch 2001, equation 10).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -40,7 +40,10 @@ __all__ = [
     "beyond",
     "everywhere",
     "exists",
+    "gets_around",
     "more_often",
+    "mostly",
+    "moved",
     "pseudo_values",
     "share_beyond",
     "standardised",
@@ -96,6 +99,29 @@ def beyond(x: Float[np.ndarray, " sample"], size: float = EXISTS) -> Ruled:
         return _nothing(x, problem)
     d, low, high = _effect(x)
     return _sided(d, low, high, len(x), size)
+
+
+def moved(x: Float[np.ndarray, " sample"], size: float = EXISTS) -> Ruled:
+    """Whether the mean of paired differences is other than 0 by more than ``size`` in d_z.
+
+    Contradicted if its 90 % interval lies wholly inside ±``size`` (two one-sided tests).
+
+    Args:
+        x: one difference an input.
+        size: the smallest effect that matters.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if problem := _silent(x):
+        return _nothing(x, problem)
+    d, low, high = _effect(x)
+    if low > size or high < -size:
+        reason = f"the interval lies beyond {size if low > size else -size:g}"
+        return Ruled("supported", d, low, high, len(x), reason=reason)
+    if _all_inside(x[:, None], size, positive=False):
+        reason = f"the effect is smaller than {size:g} either way"
+        return Ruled("contradicted", d, low, high, len(x), reason=reason)
+    reason = f"the interval holds values both inside and outside ±{size:g}"
+    return Ruled("inconclusive", d, low, high, len(x), reason=reason)
 
 
 def share_beyond(x: Float[np.ndarray, " sample"], size: float) -> Ruled:
@@ -236,6 +262,53 @@ def more_often(a: Array, b: Array) -> Ruled:
             verdict = "contradicted"
     reason = f"{only_a} inputs one way, {only_b} the other"
     return Ruled(verdict, (only_a - only_b) / n, low, high, n, reason=reason)
+
+
+def mostly(hits: Array) -> Ruled:
+    """Whether something happens to more than half of the inputs; contradicted: to fewer.
+
+    The exact binomial test, at 2.5 % either way; the interval is Wilson's.
+
+    Args:
+        hits: whether it happens, (sample,).
+    """
+    hits = np.asarray(hits, dtype=bool)
+    n, k = len(hits), int(hits.sum())
+    if n < FEWEST:
+        return _nothing(hits, f"{n} inputs, fewer than {FEWEST}")
+    share = proportion(k, n, level=1 - 2 * TAIL)
+    verdict: Ruling = "inconclusive"
+    if stats.binom.sf(k - 1, n, 0.5) < TAIL:
+        verdict = "supported"
+    elif stats.binom.cdf(k, n, 0.5) < TAIL:
+        verdict = "contradicted"
+    return Ruled(verdict, k / n, share.low, share.high, n, reason=f"{k} of {n} inputs")
+
+
+def gets_around(adaptive: Array, regular: Array) -> Ruled:
+    """Whether a defence falls to the attack that is made for it.
+
+    Supported if that attack fools most inputs (:func:`mostly`), and more than the regular attack
+    does, or if that one fools most of them already; contradicted if it fools fewer than half.
+
+    Args:
+        adaptive: what it fools, (sample,).
+        regular: what the regular attack fools, of the same inputs.
+    """
+    told, plain = mostly(adaptive), mostly(regular)
+    if told.verdict != "supported":
+        reason = told.reason
+        if told.verdict == "contradicted":
+            reason = f"not vulnerable at this budget: even the adaptive attack fools {reason}"
+        return replace(told, reason=reason)
+    if plain.verdict == "supported":
+        reason = f"even the regular attack fools {plain.reason}, the adaptive one {told.reason}"
+        return replace(told, reason=reason)
+    more = more_often(adaptive, regular)
+    if more.verdict == "supported":
+        return replace(told, reason=f"the adaptive attack alone fools more: {more.reason}")
+    reason = f"the adaptive attack does not clearly fool more than the regular one: {more.reason}"
+    return replace(told, verdict="inconclusive", reason=reason)
 
 
 def _sided(value: float, low: float, high: float, n: int, size: float) -> Ruled:

@@ -135,7 +135,22 @@ GROUPS: Final[Mapping[str, Group]] = {
                 "runner-up; a control has its attack's",
                 required=False,
             ),
-            Variable("success", ("sample",), "b", "1", "whether the inferring model is fooled"),
+            Variable(
+                "success",
+                ("sample",),
+                "b",
+                "1",
+                "whether the inferring model is fooled: it gives another class than the true one, "
+                "and does not reject the input",
+            ),
+            Variable(
+                "rejected",
+                ("sample",),
+                "b",
+                "1",
+                "whether the inferring model's defence rejects the input",
+                required=False,
+            ),
             Variable(
                 "stalled", ("sample",), "b", "1", "whether gradients vanished", required=False
             ),
@@ -223,6 +238,14 @@ GROUPS: Final[Mapping[str, Group]] = {
                 "the iterates, 0…255 or in [0, 1]",
             ),
             Variable("logits", ("step", "class"), "f", "1", "the model's logits"),
+            Variable(
+                "rejected",
+                ("step",),
+                "b",
+                "1",
+                "whether the model's defence rejects it",
+                required=False,
+            ),
             *_profiles(("step",)),
             Variable(
                 "class_information",

@@ -119,7 +119,7 @@ def _facts(side: Side, which: Which) -> dict[str, str]:
         mask = side.source.chosen(side.cell, which)
         found["inputs"] = str(int(mask.sum()))
         if mask.any() and not side.cell.benign:
-            found["fooled"] = f"{100 * float(np.mean((ends.predicted != ends.label)[mask])):.0f} %"
+            found["fooled"] = f"{100 * float(np.mean(ends.fooled[mask])):.0f} %"
             found["mean L2"] = f"{float(np.nanmean(ends.l2[mask])):.3g}"
     found |= {k: str(spec[k]) for k in ("estimator", "null", "seed") if k in spec}
     return found

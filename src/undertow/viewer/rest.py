@@ -120,7 +120,7 @@ def _row(source: Source, cell: Cell) -> tuple[str, str, str, str, str]:
         return name, "0", "–", "–", f"{state.done} / {state.planned}"
     fooled = "–" if cell.benign else f"{100 * float(np.mean(ends.success)):.0f} %"
     if cell.control_of:
-        fooled = f"{100 * float(np.mean(ends.predicted != ends.label)):.0f} %"
+        fooled = f"{100 * float(np.mean(ends.fooled)):.0f} %"
     l2 = "–" if cell.benign else f"{float(np.nanmean(ends.l2)):.3g}"
     failed = f", {state.failed} failed" if state.failed else ""
     return name, str(len(ends)), fooled, l2, f"{state.done} / {state.planned}{failed}"

@@ -52,6 +52,7 @@ class EndPoints:
     label: NDArray[np.int64]
     predicted: NDArray[np.int64]
     success: NDArray[np.bool_]
+    fooled: NDArray[np.bool_]
     l2: Array
 
     def __len__(self) -> int:

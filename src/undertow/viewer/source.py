@@ -207,12 +207,13 @@ class Source:
             arrays = {n: v for n, v in found.items() if v is not None}
             if len(arrays) < len(found):
                 return None
+            arrays["fooled"] = arrays["success"]
             aimed = Cell(cell.model, cell.control_of, cell.source) if cell.control_of else cell
             theirs = self._array("attacks", aimed, "success") if aimed in self.cells else None
             if theirs is not None and len(theirs) == len(arrays["success"]):
                 arrays["success"] = theirs
             rows = np.flatnonzero(arrays.pop("finished"))
-            kinds = {"success": np.bool_, "l2": np.float64}
+            kinds = {"success": np.bool_, "fooled": np.bool_, "l2": np.float64}
             typed: dict[str, Any] = {
                 n: v[rows].astype(kinds.get(n, np.int64)) for n, v in arrays.items()
             }

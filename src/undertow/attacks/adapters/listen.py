@@ -24,8 +24,9 @@ from undertow.attacks.driver.record import Record
 from undertow.attacks.parts.balls import distance
 from undertow.errors import BadInput
 from undertow.models.asking import ask
+from undertow.models.defended import rejected
 from undertow.progress import SILENT, Progress
-from undertow.types import Goal, Images, Labels, Logits, Trajectory
+from undertow.types import Goal, Images, Keep, Labels, Logits, Trajectory
 
 __all__ = ["listen"]
 
@@ -95,7 +96,8 @@ def listen(
             advance(len(rows))
     end = torch.cat(ends)
     about = {"attack": f"{library}:{_name(attack)}", "settings": _settings(attack, options)}
-    return _trajectory(about, x, goal, end, _ask(model, end), listeners)
+    success = goal.reached(answers := _ask(model, end)) & ~rejected(model, end)
+    return _trajectory(about, x, goal, end, answers, success & ~goal.void, listeners)
 
 
 def _ask(model: nn.Module, x: Images) -> Logits:
@@ -118,9 +120,9 @@ def _trajectory(
     goal: Goal,
     end: Images,
     end_logits: Logits,
+    success: Keep,
     listeners: list[Listener],
 ) -> Trajectory:
-    success = goal.reached(end_logits) & ~goal.void
     heard = [h for listener in listeners for h in listener.heard]
     steps = [
         h.say(end[i], end_logits[i], bool(success[i]), keep=h.policy.endpoints)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -14,9 +14,9 @@ from undertow.attacks.driver.changes import Changes
 from undertow.attacks.driver.loop import Ends, Judge
 from undertow.attacks.driver.record import Chunk, Recorder, blank
 from undertow.attacks.parts.balls import distance
-from undertow.attacks.parts.losses import margin
 from undertow.attacks.parts.settings import settings_of
 from undertow.axes import OUTCOMES, SKIPPED, SPENT, STUCK, SUCCEEDED, VANISHED
+from undertow.losses import margin
 from undertow.types import Attack, Goal, Images, Keep, Labels, Statistic, Trajectory
 
 __all__ = ["Part", "assemble", "gather", "outcome_of"]
@@ -55,11 +55,13 @@ class Part:
         stalled = oracle.vanished.to(device) | notes.get("stalled", torch.zeros_like(rows)).bool()
         success = ends.success[won].to(device)
         target = torch.full_like(there, -1) if goal.target is None else goal.target[won].to(device)
+        records = recorder.finish(there, last, notes)
+        classes = ends.logits.shape[1] - goal.rejection
         return cls(
-            records=recorder.finish(there, last, notes),
+            records=replace(records, logits=records.logits[:, :classes]),
             target=target,
             end=ends.x[won].to(device),
-            end_logits=ends.logits[won].to(device),
+            end_logits=ends.logits[won, :classes].to(device),
             success=success,
             steps=ends.step[won].to(device),
             forwards=oracle.tally.forwards,

@@ -74,7 +74,9 @@ def craft(
     Args:
         attack: an attack, for example ``undertow.attacks.IGSM()``.
         model: gives logits for images in [0, 1]; in evaluation mode. Several models are attacked
-            at once (see :class:`undertow.attacks.Ensemble`).
+            at once (see :class:`undertow.attacks.Ensemble`). On a defended network
+            (:class:`undertow.models.Defended`) the attack sees the defence: an input that is
+            rejected is no success.
         x: benign images (sample, channel, height, width) in [0, 1].
         y: their labels.
         target: ``"untargeted"``, ``"easiest"`` (all wrong classes at once, or the 8 likeliest
@@ -120,8 +122,9 @@ def craft(
         raise BadInput("stream_to writes images; Record(keep=...) keeps none: give one of them")
     with frozen(models):
         oracle = open_oracle(attack, models, x, precision)
-        y = as_labels(y, len(x), oracle.classes).to(x.device)
-        fixed = check_target(rule, y, oracle.classes)
+        answers = oracle.classes - oracle.rejecting
+        y = as_labels(y, len(x), answers).to(x.device)
+        fixed = check_target(rule, y, answers)
         job = _Job(attack, oracle, x, y, fixed, record, draws, watch)
         if stream_to is None:
             parts = _batches(job, batch_size, progress, _as_it_is)
@@ -163,7 +166,12 @@ class _Job:
     @property
     def siblings(self) -> int:
         """Rows an input."""
-        return count_candidates(self.oracle.classes) if self.rule == "easiest" else 1
+        return count_candidates(self.answers) if self.rule == "easiest" else 1
+
+    @property
+    def answers(self) -> int:
+        """Logits that are those of classes; one more may be that of rejection."""
+        return self.oracle.classes - self.oracle.rejecting
 
     @property
     def confidence(self) -> float:
@@ -203,15 +211,16 @@ def _batch(job: _Job, start: int, stop: int) -> Part:
     oracle = job.oracle
     x, y = job.x[start:stop].to(oracle.device), job.y[start:stop].to(oracle.device)
     oracle.open(len(x), start)
-    logits = oracle.benign(x)
+    logits, may = oracle.benign(x), oracle.rejecting
+    classes = logits[:, : job.answers]
     owner = torch.arange(len(x), device=x.device)
     if job.rule == "easiest":
         owner = owner.repeat_interleave(job.siblings)
-        goal = Goal(y[owner], wrong_classes(y, logits).flatten(), job.confidence)
+        goal = Goal(y[owner], wrong_classes(y, classes).flatten(), job.confidence, may)
         oracle.spread(owner.cpu())
     else:
         rule = job.rule[start:stop].to(y.device) if isinstance(job.rule, Tensor) else job.rule
-        goal = Goal(y, targets(rule, logits, y), job.confidence)
+        goal = Goal(y, targets(rule, classes, y), job.confidence, may)
     logits = oracle.verdict(x[owner], logits[owner], goal)
     here = owner.to(job.x.device)
     sparse = job.attack.norm == "l0" and job.record.keep is None

@@ -22,6 +22,7 @@ class Judge(Oracle, Protocol):
     """The driver's side of an oracle."""
 
     device: torch.device
+    rejecting: bool
 
     @property
     def rows(self) -> Tensor:
@@ -139,8 +140,8 @@ class _Race:
             rows = self.moving.cpu()
             self.watch(
                 Sighting(
-                    step=it.step, row=rows, sample=rows, x=it.x.detach(), logits=logits.detach(),
-                    reached=reached,
+                    step=it.step, row=rows, sample=rows, x=it.x.detach(), reached=reached,
+                    logits=logits.detach()[:, : logits.shape[1] - self.goal.rejection],
                 )
             )  # fmt: skip
         if reached.any():

@@ -17,7 +17,7 @@ from undertow.errors import BadInput
 from undertow.progress import SILENT, Progress
 from undertow.types import Attack, Draws, Images, Labels, Precision
 
-__all__ = ["Matched", "Reached", "match"]
+__all__ = ["Matched", "Reached", "match", "match_success"]
 
 RANGES: Final = {
     "epsilon": (1e-4, 1.0),
@@ -56,7 +56,7 @@ class Matched:
     Args:
         attack: the attack with its settings.
         setting: the name of the setting that was searched.
-        asked: the mean L2 distance asked for.
+        asked: the mean L2 distance, or the share of successes, asked for.
         reached: what the chosen strength reaches.
         matched: whether that is within the tolerance.
         table: every strength that was tried, in order of strength.
@@ -114,17 +114,7 @@ def match(
     check_attack(attack)
     setting = _setting(attack)
 
-    def probe(strength: float) -> Reached:
-        stronger = with_strength(attack, strength)
-        nothing = Record(every=None, endpoints=False)
-        t = craft(
-            stronger, model, x, y, target=target, record=nothing, seed=seed,
-            batch_size=batch_size, precision=precision,
-        )  # fmt: skip
-        won = t.success & (t.l2 > 0)
-        mean = [float(d[won].double().mean()) for d in (t.l2, t.l0, t.linf)]
-        share = float(t.success.double().mean())
-        return Reached(strength=strength, l2=mean[0], l0=mean[1], linf=mean[2], success=share)
+    probe = _Probe(attack, model, x, y, target, seed, batch_size, precision)
 
     def too_weak(found: Reached) -> bool:
         if math.isnan(found["l2"]):  # too small a step, or more confidence than can be had
@@ -146,6 +136,94 @@ def match(
         matched=_miss(reached, l2) <= tolerance,
         table=tuple(sorted(table, key=lambda p: p["strength"])),
     )
+
+
+def match_success(
+    attack: Attack,
+    model: nn.Module | Sequence[nn.Module],
+    x: Images,
+    y: Labels,
+    *,
+    success: float,
+    target: Target = None,
+    seed: int | Draws = 0,
+    batch_size: int | None = None,
+    precision: Precision = "float32",
+    tolerance: float = 0.02,
+    probes: int = 12,
+    progress: Progress = SILENT,
+) -> Matched:
+    """Find the strength at which this share of inputs succeeds, by bisection in logarithms.
+
+    So that networks can be compared that give way at very different sizes. Where no strength
+    reaches it, the nearest that was found is returned, with ``matched=False``.
+
+    Args:
+        attack: the attack; its other settings stay.
+        model: as in :func:`undertow.craft`.
+        x: benign images, classified correctly; their number bounds how near a share can be told.
+        y: their labels.
+        success: the share to reach, between 0 and 1.
+        target: as in :func:`undertow.craft`.
+        seed: as in :func:`undertow.craft`.
+        batch_size: as in :func:`undertow.craft`.
+        precision: as in :func:`undertow.craft`.
+        tolerance: how far from it is near enough.
+        probes: at most so many strengths are tried.
+        progress: told of strengths tried.
+
+    Raises:
+        BadInput: if ``success`` is no such share, or the attack has no strength to search.
+    """
+    if not (isinstance(success, float) and 0 < success < 1):
+        raise BadInput(f"match: success is {success!r}; it must be a number between 0 and 1")
+    check_attack(attack)
+    setting = _setting(attack)
+    probe = _Probe(attack, model, x, y, target, seed, batch_size, precision)
+    low, high = map(math.log, _limits(attack, setting))
+    table: list[Reached] = []
+    with progress(f"match {attack.name} to {success:.0%}", probes, "strengths") as advance:
+        while len(table) < probes and high - low > 2 * FINEST:
+            middle = (low + high) / 2
+            table.append(found := probe(math.exp(middle)))
+            advance()
+            if abs(found["success"] - success) <= tolerance:
+                break
+            low, high = (middle, high) if found["success"] < success else (low, middle)
+    reached = min(table, key=lambda p: abs(p["success"] - success))
+    return Matched(
+        attack=with_strength(attack, reached["strength"]),
+        setting=setting,
+        asked=success,
+        reached=reached,
+        matched=abs(reached["success"] - success) <= tolerance,
+        table=tuple(sorted(table, key=lambda p: p["strength"])),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Probe:
+    """What an attack reaches at a strength."""
+
+    attack: Attack
+    model: nn.Module | Sequence[nn.Module]
+    x: Images
+    y: Labels
+    target: Target
+    seed: int | Draws
+    batch_size: int | None
+    precision: Precision
+
+    def __call__(self, strength: float) -> Reached:
+        nothing = Record(every=None, endpoints=False)
+        t = craft(
+            with_strength(self.attack, strength), self.model, self.x, self.y, target=self.target,
+            record=nothing, seed=self.seed, batch_size=self.batch_size, precision=self.precision,
+        )  # fmt: skip
+        won = t.success & (t.l2 > 0)
+        mean = [float(d[won].double().mean()) for d in (t.l2, t.l0, t.linf)]
+        share = float(t.success.double().mean())
+        return Reached(strength=strength, l2=mean[0], l0=mean[1], linf=mean[2], success=share)
 
 
 def with_strength(attack: Attack, strength: float) -> Attack:

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from undertow.attacks.driver.oracle import ModelOracle, Tally
-from undertow.attacks.parts.losses import margin
 from undertow.errors import BadInput
+from undertow.losses import margin
 from undertow.types import Goal, Images, Keep, Logits
 
 __all__ = ["Combine", "MembersOracle"]
@@ -55,6 +55,7 @@ class MembersOracle:
             ModelOracle(m, classes, channels_last=channels_last, half=half) for m in models
         )
         self.half = half
+        self.rejecting = False
         self.classes = classes
         self.combine = combine
         self.device = self.members[0].device

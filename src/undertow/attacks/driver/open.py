@@ -12,6 +12,7 @@ from undertow.attacks.driver.members import Combine, MembersOracle
 from undertow.attacks.driver.oracle import ModelOracle
 from undertow.errors import BadInput
 from undertow.models.asking import ask
+from undertow.models.defended import Aware, defence_in
 from undertow.models.devices import out_of_memory
 from undertow.models.devices import precision as native
 from undertow.models.folding import folded
@@ -26,7 +27,8 @@ def open_oracle(
 ) -> ModelOracle | MembersOracle:
     """The models as one oracle. Each is asked about one image, uncounted, what it is like.
 
-    Normalisation is folded into convolutions in copies that share the other weights.
+    Normalisation is folded into convolutions in copies that share the other weights. Of a defended
+    network the attack sees one more logit, that of rejection.
 
     Raises:
         BadInput: for a model that cannot take these images, or gives no logits for them.
@@ -40,9 +42,16 @@ def open_oracle(
     models = tuple(folded(model, x[:2]) for model in models)
     last = all(_takes_channels_last(m, x[:1]) for m in models)
     if len(models) > 1 or attack.inner is not None:
+        if any(defence_in(model) for model in models):
+            raise BadInput(
+                f"{attack.name}: a defended network is attacked alone, not as one of several"
+            )
         weights, combine = attack.weights, cast(Combine, attack.combine)
         return MembersOracle(models, classes.pop(), weights, combine, last, half)
-    return ModelOracle(models[0], classes.pop(), channels_last=last, half=half)
+    model, count = models[0], classes.pop()
+    if defence_in(model) is not None:
+        model, count = Aware(model), count + 1
+    return ModelOracle(model, count, channels_last=last, half=half)
 
 
 def _half(precision: Precision, model: nn.Module, x: Images) -> torch.dtype | None:

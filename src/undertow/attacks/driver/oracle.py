@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from undertow.attacks.parts.rows import same, size
 from undertow.errors import BadInput
 from undertow.models.asking import ask, uncompiled
+from undertow.models.defended import Aware
 from undertow.types import Goal, Images, Keep, Logits
 
 __all__ = ["ModelOracle", "Tally", "frozen"]
@@ -83,7 +84,8 @@ class ModelOracle:
     input's, so that an attack computes in float32 around a model in half precision.
 
     Args:
-        model: gives logits of shape (sample, class); in evaluation mode.
+        model: gives logits of shape (sample, class); in evaluation mode. Of an
+            :class:`~undertow.models.defended.Aware` one the last is that of rejection.
         classes: how many logits there are.
         channels_last: hand images over with their channels innermost, which a CPU convolves some
             1.3 × faster.
@@ -103,6 +105,7 @@ class ModelOracle:
         self.half = half
         self.channels_last = channels_last
         self.classes = classes
+        self.rejecting = isinstance(model, Aware)
         weight = next((p for p in model.parameters() if p.is_floating_point()), None)
         self.dtype = None if weight is None else weight.dtype
         self.device = torch.device("cpu") if weight is None else weight.device

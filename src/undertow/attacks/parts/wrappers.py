@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
 from undertow.models.asking import logits_in
+from undertow.models.defended import straight
 from undertow.seeds import derive
 from undertow.types import Images, Logits
 
 __all__ = ["BPDA", "Expectation"]
 
 Transform = Callable[[Tensor], Tensor]
-
-
-class _Straight(torch.autograd.Function):
-    """Forward the value given; backward straight to the input."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        return g, None
 
 
 class BPDA(nn.Module):
@@ -60,7 +48,6 @@ class BPDA(nn.Module):
                 "without a surrogate it must keep the shape"
             )
         stand_in = x if self.surrogate is None else self.surrogate(x)
-        straight: Any = _Straight.apply
         logits: Tensor = logits_in(self.model(straight(stand_in, defended)))
         return logits
 

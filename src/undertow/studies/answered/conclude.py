@@ -25,6 +25,7 @@ from undertow.store import (
 from undertow.store.answers import RULES_VERSION
 from undertow.studies.answered import questions
 from undertow.studies.answered.contrasts import contrasts, known
+from undertow.studies.answered.defended import defence_tables
 from undertow.studies.answered.explained import explanations
 from undertow.studies.answered.headline import headline
 from undertow.studies.answered.restorations import restoration_tables, restorations
@@ -61,6 +62,7 @@ def conclude(run: Run) -> Answers:
         restorations=restored,
         transfers=_transfers(results),
         tables=(
+            *defence_tables(results),
             *_drift_tables(results),
             *restoration_tables(restored),
             *_attack_tables(results),
@@ -240,7 +242,8 @@ def _attack_tables(results: Results) -> tuple[Table, ...]:
             "mean L0", "mean L2", "mean L∞", "mean steps", "mean forward calls",
         ),
         rows=tuple(rows),
-        caption="Success: the model's answer is not the true class (Wilson's 95 % interval). "
+        caption="Success: the model's answer is not the true class, and its defence, where it has "
+        "one, does not reject the input (Wilson's 95 % interval). "
         "Distances are means over the inputs that the attack succeeded on; L0 counts changed "
         "components (of 3,072 on CIFAR-10). Controls have the attack's L2 norm on each input.",
     )  # fmt: skip

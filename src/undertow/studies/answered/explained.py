@@ -67,13 +67,14 @@ def _explained(seen: Seen) -> Explanation:
     first = int(seen.logits[0].argmax())
     kind: Kind
     if seen.attack is not None and len(seen.steps) > 1:
-        kind = "fooled" if answer != seen.label else "held"
+        kind = "fooled" if answer != seen.label and not seen.rejected else "held"
     elif not seen.labelled:
         kind = "unlabelled"
     else:
         kind = "error" if first != seen.label else "right"
     told = [
         _says_attacked(seen, answer) if kind in ("fooled", "held") else _says(seen, kind, first),
+        *(["The model's defence rejects it."] if seen.rejected and len(seen.steps) == 1 else []),
         _where(seen),
         *_beyond(seen, kind),
         *(carrying_told(seen) if kind == "fooled" else ()),
@@ -107,6 +108,9 @@ def _says_attacked(seen: Seen, answer: int) -> str:
     whose = f"{'step' if steps == 1 else 'steps'} of {attack}"
     start = seen.sure(0, seen.label)
     label = "" if seen.labelled else " (its answer before; nobody told what it is)"
+    if seen.rejected:
+        size += f", and the defence rejects it (the answer would be {seen.sure(-1, answer)})"
+        return f"{start}{label} → rejected after {steps} {whose}, {size}."
     if answer == seen.label:
         return f"{start} → still {seen.sure(-1, answer)}{label} after {steps} {whose}, {size}."
     return f"{start}{label} → {seen.sure(-1, answer)} after {steps} {whose}, {size}."

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from undertow.axes import PROFILES
 from undertow.errors import BadInput
-from undertow.information.profiles import benign_spread, differences
+from undertow.information.profiles import benign_spread, differences, turn
 from undertow.store import BENIGN, Cell, Run
 from undertow.studies.asked.spec import StudySpec
 
@@ -212,6 +213,20 @@ class Results:
         depth: Array = found.astype(np.float64)
         return depth
 
+    def taken_over(self, cell: Cell) -> Array:
+        """The same depth, 1 where only the answer is the rival's, (sample,)."""
+        return np.asarray(np.nan_to_num(self.takeover_depth(cell), nan=1.0))
+
+    def turn_depth(self, cell: Cell, *, rival: NDArray[np.int64] | None = None) -> Array:
+        """Depth from which drift is positive for good, (sample,); 1 where only the answer turns.
+
+        Args:
+            cell: a finished cell.
+            rival: towards which class; the cell's own rivals where not said.
+        """
+        first = turn(torch.from_numpy(self.drift(cell, rival=rival))).numpy()
+        return np.asarray(np.where(first >= 0, self.depth(cell.model)[first], 1.0))
+
     def attacks(self, cell: Cell) -> xr.Dataset:
         """Success, distances and answers of every input of a cell."""
         return self._load("attacks", cell)
@@ -231,6 +246,27 @@ class Results:
         """Which inputs the cell's model gets wrong, (sample,)."""
         fooled: NDArray[np.bool_] = self._load("attacks", cell)["success"].values.astype(bool)
         return fooled
+
+    def rejected(self, cell: Cell) -> NDArray[np.bool_]:
+        """Which inputs the cell's model rejects, (sample,)."""
+        found = self._load("attacks", cell)
+        if "rejected" not in found:
+            return np.zeros(found.sizes["sample"], dtype=bool)
+        rejected: NDArray[np.bool_] = found["rejected"].values.astype(bool)
+        return rejected
+
+    def sanity(self, model: str, attack: str) -> list[dict[str, Any]]:
+        """What an adaptive attack did on held-out inputs when it was given more or less."""
+        told: Any = self.run.manifest.get("strengths")
+        for key in (model, attack, "sanity"):
+            told = told.get(key) if isinstance(told, Mapping) else None
+        kinds = {"check": str, "value": float, "against": float, "holds": bool}
+        rows = told if isinstance(told, list) else []
+        return [
+            row
+            for row in rows
+            if isinstance(row, dict) and all(isinstance(row.get(k), t) for k, t in kinds.items())
+        ]
 
     def success(self, cell: Cell) -> NDArray[np.bool_]:
         """Which inputs the attack succeeded on, on all that it was aimed at, (sample,).

@@ -50,6 +50,7 @@ class Seen:
         controls: by kind: the answer at the end, and drift there, (tap,).
         population: drift of other benign inputs towards their own rivals, (other, tap).
         wrong: whether the model gets them wrong, (other,).
+        rejected: whether the model's defence rejects it where the attack ended.
         fewest: of each tap, the fewest maps that were found to return the label.
         no_carriers: why that cannot be told, where it was asked for.
     """
@@ -72,6 +73,7 @@ class Seen:
     controls: dict[str, tuple[int, Array]]
     population: Array
     wrong: NDArray[np.bool_]
+    rejected: bool = False
     fewest: tuple[Fewest, ...] = ()
     no_carriers: str = ""
 
@@ -152,6 +154,7 @@ def _seen(results: Results, cell: Cell, index: int, controls: list[Cell]) -> See
         controls={str(c.control): _ended(run, c, index, kept, there) for c in controls},
         population=population,
         wrong=wrong,
+        rejected="rejected" in data and bool(data["rejected"].values[kept][-1]),
         fewest=_fewest(data),
         no_carriers=str(data.attrs.get("no_carriers", "")),
     )

@@ -59,6 +59,7 @@ class AttackSpec(_Strict):
             own rule, which is ``easiest`` where an attack needs a target. Inputs of that class
             are skipped.
         match_l2: find the strength at which the mean L2 distance of successful inputs is this.
+        match_success: find the strength at which this share of inputs succeeds, on each model.
         control: whether to add controls of the same L2 norm, input by input: all three (true), none
             (false), or some of ``noise`` (random signs), ``spectrum`` (its own power spectrum,
             other phases) and ``transplant`` (the perturbation made for another input).
@@ -66,16 +67,30 @@ class AttackSpec(_Strict):
             models of the study where none is named.
         read_by: models that read its inputs, too, whichever model these are aimed at.
         label: what cells and figures call it, where one attack stands twice.
+        role: what it is to a defence, for Q3: ``regular`` (made without a thought of it) or
+            ``adaptive`` (made for it). Null: adaptive where its settings say so or where it sees
+            a defended network's detectors, else regular.
+        unaware: of a defended network (MagNet, feature squeezing) attack what is behind the
+            defence; the whole then judges what came of it.
     """
 
     name: str
     settings: dict[str, Any] = {}
     target: int | str | None = None
     match_l2: Annotated[float, Told, Field(gt=0)] | None = None
+    match_success: Annotated[float, Told, Field(gt=0, lt=1)] | None = None
     control: bool | tuple[ControlName, ...] = True
     models: tuple[str, ...] = ()
     read_by: tuple[str, ...] = ()
     label: str | None = None
+    role: Literal["regular", "adaptive"] | None = None
+    unaware: bool = False
+
+    @model_validator(mode="after")
+    def _one_match(self) -> AttackSpec:
+        if self.match_l2 is not None and self.match_success is not None:
+            raise ValueError(f"attack '{self.id}': match_l2 or match_success, not both")
+        return self
 
     @field_validator("control", mode="before")
     @classmethod
@@ -153,6 +168,9 @@ class StudySpec(_Strict):
         output: which of several things that models of your own put out are their logits: a place,
             counted from 0, or a name.
         compressed: which of them is a compression of which other: ``{original: compressed}``.
+        defences: which model has which defence (a name from the registry of defences), where it is
+            not one of the zoo, which tell themselves.
+        hardened: which of them is which other after adversarial training: ``{plain: robust}``.
         attacks: the attacks; each runs on each model, or on those that it names.
         data: the inputs.
         taps: names or globs of modules; empty for the automatic choice.
@@ -184,6 +202,8 @@ class StudySpec(_Strict):
     std: tuple[Real, ...] | None = None
     output: int | str | None = None
     compressed: dict[str, str] = {}
+    defences: dict[str, str] = {}
+    hardened: dict[str, str] = {}
     attacks: tuple[AttackSpec, ...]
     data: DataSpec = DataSpec()
     taps: tuple[str, ...] = ()
@@ -231,6 +251,8 @@ class StudySpec(_Strict):
         """Every model that is named somewhere must be among the models."""
         places = {f"attack '{a.id}', models": a.models for a in self.attacks}
         places |= {f"attack '{a.id}', read_by": a.read_by for a in self.attacks}
+        places |= {"defences": tuple(self.defences)}
+        places |= {"hardened": (*self.hardened, *self.hardened.values())}
         places |= {"compressed": (*self.compressed, *self.compressed.values())}
         places |= {"exemplar_models": self.exemplar_models}
         for place, named in places.items():

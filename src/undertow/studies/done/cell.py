@@ -24,6 +24,7 @@ from undertow.information.profiles import differences, drift
 from undertow.information.readers import rival_of, takeover, takeover_depth
 from undertow.measuring.meter import Measured
 from undertow.models.asking import ask
+from undertow.models.defended import fooled, rejected, undefended
 from undertow.seeds import derive
 from undertow.store import Cell
 from undertow.studies.asked.plan import Unit, carries
@@ -68,6 +69,8 @@ def fill(
     target: Target,
     rankings: Sequence[str] = (),
     precision: Precision = "float32",
+    *,
+    unaware: bool = False,
 ) -> Filled:
     """Compute one shard: every group of every cell of the unit.
 
@@ -80,10 +83,11 @@ def fill(
         target: what the attack aims at; ``None`` for its own rule.
         rankings: by what maps are ranked on the models that are attacked; none for no carriers.
         precision: of the attack's gradients.
+        unaware: whether a defended network is attacked as if it had no defence.
     """
     if attack is None:
         return _tabulate(unit.cells[0], probes[unit.source], batch, batch.x, _benign_facts(batch))
-    models = [probes[name].model for name in aimed]
+    models = [_attacked(probes[name].model, unaware) for name in aimed]
     trajectory = craft(
         attack, models if len(models) > 1 else models[0], batch.x, batch.y, target=target,
         seed=batch.draws(unit.source, unit.attack), record=Record(every=None), precision=precision,
@@ -109,6 +113,11 @@ def fill(
                 batch.draws("carriers"),
             )  # fmt: skip
     return filled
+
+
+def _attacked(model: nn.Module, unaware: bool) -> nn.Module:
+    """What an attack is made on: the model, or what is behind its defence."""
+    return undefended(model) if unaware else model
 
 
 def _partners(start: int, n: int) -> NDArray[np.int64]:
@@ -182,6 +191,7 @@ def _tabulate(
     found = probe.measure(x, batch.draws("null"), towards=_asked(batch.y, rival))
     predicted = found.logits.argmax(axis=1).astype(np.int64)
     label = batch.y.cpu().numpy()
+    refused = rejected(probe.model, x).cpu().numpy()
     if rival is None:
         rival = rival_of(torch.from_numpy(found.logits), batch.y.cpu())
     filled: Filled = {
@@ -192,7 +202,8 @@ def _tabulate(
             "label": label,
             "predicted": predicted,
             "rival": rival.numpy(),
-            "success": predicted != label,
+            "rejected": refused,
+            "success": (predicted != label) & ~refused,
             "logits": found.logits.astype(np.float32),
         },
     }
@@ -247,6 +258,7 @@ def exemplar(
     most: int | None = None,
     rankings: Sequence[str] = (),
     precision: Precision = "float32",
+    unaware: bool = False,
 ) -> dict[Cell, xr.Dataset]:
     """Follow one input through every iterate, and controls of the same norms beside it.
 
@@ -262,10 +274,12 @@ def exemplar(
         most: how many iterates are recorded at most; ``None`` for all.
         rankings: by what the maps are ranked that carry the attack; none for no carriers.
         precision: of the attack's gradients.
+        unaware: whether a defended network is attacked as if it had no defence.
     """
+    attacked = _attacked(probe.model, unaware)
     trajectory, pair = (
         craft(
-            attack, probe.model, each.x, each.y, target=target,
+            attack, attacked, each.x, each.y, target=target,
             seed=each.draws(unit.source, unit.attack), record=Record(every=1, at_most=most),
             precision=precision,
         )
@@ -281,7 +295,8 @@ def exemplar(
     ends = _controls(unit, repeated, probe.model, images - batch.x, donated)
     notes = {f"note_{name}": value for name, value in trajectory.notes.items() if value.ndim == 1}
     target_class = int(trajectory.target[0])
-    rival = rival_of(trajectory.end_logits.float().cpu(), batch.y.cpu())
+    at_end, won = _ended(probe.model, batch, trajectory, unaware)
+    rival = rival_of(at_end, batch.y.cpu())
     filled = {}
     for cell in unit.cells:
         control = cell.control is not None
@@ -296,10 +311,22 @@ def exemplar(
             found = _with_carriers(found, probe, batch, trajectory.end, rankings)
         filled[cell] = found.assign_attrs(
             label=int(batch.y[0]), rival=int(rival[0]), target=-1 if control else target_class,
-            success=bool(trajectory.success[0]) and not control, end=int(trajectory.steps[0]),
+            success=won and not control, end=int(trajectory.steps[0]),
             outcome=-1 if control else int(trajectory.outcome[0]),
         )  # fmt: skip
     return filled
+
+
+def _ended(
+    model: nn.Module, batch: Batch, trajectory: Trajectory, unaware: bool
+) -> tuple[Tensor, bool]:
+    """What the whole model makes of one input's end, and whether that fools it."""
+    if not unaware:
+        return trajectory.end_logits.float().cpu(), bool(trajectory.success[0])
+    with torch.no_grad():
+        logits = ask(model, trajectory.end).float().cpu()
+    refused = rejected(model, trajectory.end).cpu()
+    return logits, bool(fooled(logits.argmax(1), batch.y.cpu(), refused))
 
 
 def _with_carriers(
@@ -319,6 +346,7 @@ def portrait(
     """One input as it is, with everything that is measured on it, as an exemplar of one step."""
     with torch.no_grad():
         logits = ask(probe.model, batch.x).float().cpu()
+        wrong = bool(fooled(logits.argmax(1), batch.y.cpu(), rejected(probe.model, batch.x).cpu()))
     rival = rival_of(logits, batch.y.cpu())
     found = _along_steps(
         probe, batch, batch.draws("null"), np.zeros(1, dtype=np.int64), rival, benign_std
@@ -326,7 +354,7 @@ def portrait(
     label = int(batch.y[0])
     return {
         unit.cells[0]: found.assign_attrs(
-            label=label, rival=int(rival[0]), target=-1, success=int(logits.argmax()) != label
+            label=label, rival=int(rival[0]), target=-1, success=wrong
         )
     }
 
@@ -362,6 +390,7 @@ def _along_steps(
         variables["class_information"] = (("step", "tap", "class"), found.class_information)
     variables |= {
         "logits": (("step", "class"), found.logits),
+        "rejected": ("step", rejected(probe.model, batch.x).cpu().numpy()),
         "images": (("step", "channel", "row", "col"), _array(batch.x)),
         "difference": ("step", whole.astype(np.float32)),
         "depth": ("tap", np.array([tap.depth for tap in probe.taps])),

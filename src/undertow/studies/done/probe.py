@@ -18,6 +18,7 @@ from undertow.measuring.blocks import BATCH, Blocks
 from undertow.measuring.meter import Measured, Meter
 from undertow.measuring.seen import Pool
 from undertow.models.asking import ask
+from undertow.models.defended import rejected
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
 from undertow.studies.asked.spec import StudySpec
@@ -167,5 +168,7 @@ def _right(models: Mapping[str, nn.Module], x: Images, y: Labels, device: str) -
     right = np.ones(len(y), dtype=bool)
     with torch.no_grad():
         for model in models.values():
-            right &= (ask(model, x.to(device)).argmax(dim=1).cpu() == y).numpy()
+            there = x.to(device)
+            right &= (ask(model, there).argmax(dim=1).cpu() == y).numpy()
+            right &= ~rejected(model, there).cpu().numpy()
     return right

@@ -109,8 +109,9 @@ class Workshop:
         probes = self._probed([*readers, *aimed])
         batch = self._batch(unit.start, unit.stop)
         return fill(
-            unit, batch, probes, aimed, attack, spec.aim, self.spec.rankings, self.spec.precision
-        )
+            unit, batch, probes, aimed, attack, spec.aim, self.spec.rankings, self.spec.precision,
+            unaware=spec.unaware,
+        )  # fmt: skip
 
     def _probed(self, names: Iterable[str]) -> dict[str, Probe]:
         return {name: self.probe(name) for name in dict.fromkeys(names)}
@@ -128,5 +129,5 @@ class Workshop:
             unit, self._batch(unit.start, unit.stop), self._batch(pair, pair + 1),
             self.probe(unit.source), attack, spec.aim, benign_std,
             matrices=unit.start < self.spec.matrices, most=self.spec.iterates,
-            rankings=self.spec.rankings, precision=self.spec.precision,
+            rankings=self.spec.rankings, precision=self.spec.precision, unaware=spec.unaware,
         )  # fmt: skip

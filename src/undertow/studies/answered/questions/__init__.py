@@ -61,4 +61,9 @@ QUESTIONS.add(
     "undertow.studies.answered.questions.q5:Q5",
     "How do transferable inputs differ from others?",
 )
+QUESTIONS.add(
+    "q7",
+    "undertow.studies.answered.questions.q7:Q7",
+    "Does adversarial training move where the flow turns?",
+)
 QUESTIONS.add("q6", "undertow.studies.answered.questions.q6:Q6", "Do few maps carry the attack?")

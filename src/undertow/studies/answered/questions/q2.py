@@ -9,9 +9,7 @@ from itertools import combinations
 from typing import Final
 
 import numpy as np
-import torch
 
-from undertow.information.profiles import turn
 from undertow.statistics.verdicts import DRASTIC, Ruled, exists
 from undertow.store import BENIGN, Cell, Claim, Number
 from undertow.studies.answered.questions.claims import (
@@ -67,10 +65,10 @@ class _Q2:
                 out.append(_attacks_differ(results, ours, ours=True))
             out += [_flows_beyond(results, cells), _drifts_beyond(results, cells)]
             if len(cells) > 1:
-                out.append(_depths(results, cells, turn_depth, rng, "the flow turns"))
+                out.append(_depths(results, cells, Results.turn_depth, rng, "the flow turns"))
             if len(cells) > 1 and results.spec.readers:
                 taken = "the adversarial class holds more bits for good"
-                out.append(_depths(results, cells, _takeover, rng, taken))
+                out.append(_depths(results, cells, Results.taken_over, rng, taken))
         return tuple(out)
 
 
@@ -175,16 +173,6 @@ def _each(
 
 def _apart(cell: Cell, what: What, rows: np.ndarray, seen: Results) -> np.ndarray:
     return apart(seen, cell, what, rows)
-
-
-def turn_depth(results: Results, cell: Cell) -> np.ndarray:
-    """Depth from which drift is positive for good, (sample,); 1 where only the answer turns."""
-    first = turn(torch.from_numpy(results.drift(cell))).numpy()
-    return np.where(first >= 0, results.depth(cell.model)[first], 1.0)
-
-
-def _takeover(results: Results, cell: Cell) -> np.ndarray:
-    return np.nan_to_num(results.takeover_depth(cell), nan=1.0)
 
 
 def _depths(

@@ -34,7 +34,6 @@ from undertow.studies.answered.questions.claims import (
     together,
 )
 from undertow.studies.answered.questions.crossing import Crossing, crossing
-from undertow.studies.answered.questions.q2 import turn_depth
 from undertow.studies.answered.results import DECIDES, Results
 from undertow.studies.asked.plan import TOGETHER, cells_of, named
 from undertow.studies.asked.spec import AttackSpec, StudySpec
@@ -214,7 +213,7 @@ def _beyond_margin(results: Results, case: Crossing) -> Claim:
 
     def features(seen: Results, model: str, source: str) -> np.ndarray:
         cell = case.cell(source, source)
-        found = [turn_depth(seen, cell), seen.drift(cell)[:, -1]]
+        found = [seen.turn_depth(cell), seen.drift(cell)[:, -1]]
         if results.spec.readers:
             found.append(np.nan_to_num(seen.takeover_depth(cell), nan=1.0))
         return np.column_stack(found)

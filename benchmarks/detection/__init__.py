@@ -1,0 +1,1 @@
+"""Does information flow help to detect adversarial inputs? ``python -m benchmarks.detection``."""
