@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from undertow.store import Run
 
 HERE = Path(__file__).resolve().parent / "results"
-ORDER = ("paper", "carriers", "carriers-digits")
+ORDER = ("paper", "defences", "turning", "carriers", "carriers-digits")
 """Studies that the page tells of, in this order."""
 FIGURES = {
     "drift": 5, "leaning": 1, "turning": 1, "trajectory": 1, "aggregate": 3, "change": 1,
     "solid_dashed": 2, "takeover": 1, "transfer": 2,
 }  # fmt: skip
 """Which figures the page shows, and how many of each at most."""
-OWN = dict.fromkeys(ORDER[1:], ({"restoration": 5, "carrying": 2}, "What the maps"))
+OWN = {
+    "defences": ({"drift": 4}, ("Defences", "Attacks")),
+    "turning": ({"drift": 6}, ("Attacks",)),
+    **dict.fromkeys(ORDER[3:], ({"restoration": 5, "carrying": 2}, ("What the maps",))),
+}
 """Figures, and how titles of tables begin, of studies of one thing."""
 NUMBERS = 20
 """Most numbers of a claim on the page; the run has all."""
@@ -64,7 +68,7 @@ def keep(run_path: Path) -> None:
     for old in here.glob("*.png"):
         old.unlink()
     pictures = []
-    figures, begin = OWN.get(str(run.spec["name"]), (FIGURES, ""))
+    figures, begin = OWN.get(str(run.spec["name"]), (FIGURES, ("",)))
     for name, most in figures.items():
         figure = KNOWN[name]
         for number, choice in enumerate(_choices(name, figure.choices(run), run)[:most]):
@@ -154,6 +158,8 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
         f"references; seed {spec['seed']}. {starts}, on {machine['processor']}. "
         "This page is made from the run by `python docs/results.py RUN`."
     )
+    if gained := _gained(spec):
+        yield from ("", gained)
     if answers.get("headline"):
         yield from ("", prose(answers["headline"]))
     for question in answers["questions"]:
@@ -170,6 +176,19 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
         yield from _curves(model, attacks)
     yield from ("## Caveats", "")
     yield from (f"- {text}" for text in answers["caveats"])
+
+
+def _gained(spec: dict[str, Any]) -> str:
+    """What the study of this name measures that this run of it did not."""
+    from undertow.studies.asked.spec import load_spec
+
+    new = [m for m in load_spec(str(spec["name"])).models if m not in spec["models"]]
+    if not new:
+        return ""
+    return (
+        f"The study has since gained {', '.join(new)}, which this run has not; "
+        "`undertow study defences`, below, tells of them."
+    )
 
 
 def _start(session: dict[str, Any], machine: dict[str, Any]) -> str:

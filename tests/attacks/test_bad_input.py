@@ -12,10 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import undertow
 from undertow import craft
 from undertow.attacks import CW, FGSM, IGSM, JSMA, DeepFool, Ensemble, Noise, make
 from undertow.attacks.driver.craft import Record
+from undertow.data import load_data
 from undertow.errors import BadInput, Unavailable, UndertowError, UnknownName
+from undertow.models import load_model
 
 Batch = tuple[Tensor, Tensor]
 
@@ -301,3 +304,20 @@ def test_an_input_whose_target_is_its_own_label_is_skipped(model: nn.Module, bat
     assert "skipped" not in " ".join(found.outcomes[2:])
     alone = craft(FGSM(epsilon=0.3), model, x[2:], y[2:], target=target[2:])
     assert torch.equal(alone.end, found.end[2:])
+
+
+def test_pixels_that_rounding_put_beside_the_ends_are_taken_for_them():
+    model, (x, y) = load_model("digits_cnn"), load_data("digits")[:3]
+    beside = x.clone()
+    beside[:, :, 0, 0], beside[:, :, 0, 1] = 1 + 2.0**-23, -(2.0**-30)
+    t = undertow.craft(undertow.attacks.FGSM(epsilon=0.1), model, beside, y)
+    assert float(t.benign.min()) >= 0
+    assert float(t.benign.max()) <= 1
+    assert undertow.measure(model, beside, taps="blocks.1").sizes["sample"] == 3
+    for far in (1.001, -0.001, float("nan")):
+        wrong = x.clone()
+        wrong[0, 0, 0, 0] = far
+        for use in (lambda w: undertow.craft(undertow.attacks.FGSM(), model, w, y),
+                    lambda w: undertow.measure(model, w)):  # fmt: skip
+            with pytest.raises(BadInput, match=r"must lie in \[0, 1\]"):
+                use(wrong)

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from undertow import craft
-from undertow.attacks import CW, FGSM, IGSM, DeepFool
+from undertow.attacks import CW, FGSM, IGSM, DeepFool, make
 from undertow.attacks.driver.open import open_oracle
+from undertow.data import load_data
 from undertow.losses import goal_entropy, hinge
+from undertow.models import load_model
 from undertow.types import Goal
 
 Batch = tuple[Tensor, Tensor]
@@ -85,7 +87,7 @@ def test_deepfool(model: nn.Module, batch: Batch) -> None:
 def _cw(model: nn.Module, x0: Tensor, label: Tensor, rounds: int, steps: int) -> tuple[bool, float]:
     """Section 6A for one input, with torch's own Adam and no early abort."""
     c, low, high, best = 0.1, 0.0, 1e10, float("inf")
-    w0 = ((2 * x0 - 1) * (1 - 1e-6)).atanh()
+    w0 = (2 * x0.clamp(0.4 / 255, 1 - 0.4 / 255) - 1).atanh()
     for _ in range(rounds):
         w = w0.clone().requires_grad_()
         adam = torch.optim.Adam([w], lr=0.02)
@@ -137,3 +139,17 @@ def test_gradients_by_finite_differences(
         with torch.no_grad():
             slope = (loss(double(x + d), goal) - loss(double(x - d), goal)) / 2
         assert torch.allclose(slope, (g * d).flatten(1).sum(1), rtol=1e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("attack", ["cw", "cw_linf", "cw_l0"])
+def test_black_and_white_images_can_be_moved(attack: str) -> None:
+    """At exactly 0 and 1 tanh has no gradient; the attacks start half a grey level inside."""
+    inner, (x, _) = load_model("digits_cnn"), load_data("digits")[:6]
+    x = (x > 0.5).float()
+    y = inner(x).argmax(1)
+    t = craft(make(attack), inner, x, y)
+    assert t.success.all()
+    assert float(t.end.min()) >= 0
+    assert float(t.end.max()) <= 1
+    first = t.images_of(torch.nonzero(t.step == 0).flatten())
+    assert torch.equal(first, x)

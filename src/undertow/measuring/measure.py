@@ -22,7 +22,7 @@ from undertow.measuring.definitions import attributes, describe
 from undertow.measuring.labels import labelled, with_classes, with_difference
 from undertow.measuring.meter import Meter, by_row
 from undertow.measuring.seen import Pool
-from undertow.models.asking import plainly
+from undertow.models.asking import inside_box, plainly
 from undertow.models.steady import announce
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
@@ -181,9 +181,7 @@ def _check_images(x: Any, what: str) -> None:
         raise BadInput(f"{what} are (sample, channel, height, width) floats, got {got}")
     if len(x) == 0:
         raise BadInput(f"no {what} to measure; give at least one")
-    low, high = float(x.min()), float(x.max())
-    if not (low >= 0 and high <= 1):
-        raise BadInput(f"{what} lie in [0, 1], got values from {low:.3g} to {high:.3g}")
+    inside_box(x, what)
 
 
 def taps_of(

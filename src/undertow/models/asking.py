@@ -15,12 +15,14 @@ from undertow.errors import BadInput
 from undertow.types import Images
 
 __all__ = [
-    "COMPILED", "Around", "Picked", "ask", "in_training", "logits_in", "main_tensor", "plainly",
-    "twin_of", "uncompiled", "unwrapped",
+    "COMPILED", "Around", "Picked", "ask", "in_training", "inside_box", "logits_in", "main_tensor",
+    "plainly", "twin_of", "uncompiled", "unwrapped",
 ]  # fmt: skip
 
 COMPILED: Final = "_orig_mod"
 """Where ``torch.compile`` keeps the module that it stands around."""
+ROUNDING: Final = 1e-6
+"""So far beside 0 and 1 lies what single precision makes of them, and nobody meant."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -125,6 +127,21 @@ def _described(output: Any) -> str:
         for k, v in list(parts.items())[:6]
     )
     return ", ".join(shapes) or "nothing"
+
+
+def inside_box(x: Images, what: str) -> Images:
+    """Images in [0, 1]; what rounding put beside the ends is put there.
+
+    Raises:
+        BadInput: for values outside, or not finite.
+    """
+    low, high = (float(v) for v in x.aminmax())
+    if low >= 0 and high <= 1:
+        return x
+    if low >= -ROUNDING and high <= 1 + ROUNDING:
+        return x.clamp(0, 1)
+    # Also true of NaN.
+    raise BadInput(f"{what} reach from {low:.4g} to {high:.4g}; they must lie in [0, 1]")
 
 
 def ask(model: nn.Module, x: Images) -> Any:

@@ -150,6 +150,9 @@ def decode(data: bytes, layout: ArrayLayout) -> NDArray[Any]:
     return values
 
 
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
 def chunk_key(shard: int, ndim: int) -> str:
     """The name of a chunk's file: shard 3 of an array with two axes is ``c.3.0``."""
     return ".".join(["c", *([str(shard)] if ndim else []), *["0"] * (ndim - 1)])
@@ -159,7 +162,7 @@ def put(path: Path, data: bytes) -> None:
     """Write a file beside its place and move it there; whoever calls sees to the disk's cache."""
     partial = f"{path}.{os.getpid()}-{next(_NUMBERS)}{PARTIAL}"
     try:
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        handle = os.open(partial, _NEW, 0o644)
         try:
             if os.write(handle, data) != len(data):
                 raise OSError(28, "No space left on device", str(path))

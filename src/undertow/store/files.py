@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,10 @@ from uuid import uuid4
 
 from undertow.errors import Foreign, Unavailable
 
-__all__ = ["PARTIAL", "Lock", "disk_errors", "flush", "inside", "replace_bytes", "sweep"]
+__all__ = [
+    "PARTIAL", "Lock", "disk_errors", "flush", "inside", "only_plain", "open_own",
+    "replace_bytes", "sweep",
+]  # fmt: skip
 
 PARTIAL: Final = ".partial"
 """The ending of a file that is still being written; what a kill leaves behind."""
@@ -47,7 +51,7 @@ def replace_bytes(path: Path, data: bytes) -> None:
     """Write a file so that a reader, or a kill, sees the old content or the new, never a part."""
     partial = path.with_name(f"{path.name}.{uuid4().hex}{PARTIAL}")
     try:
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -92,6 +96,48 @@ def sweep(folder: Path) -> int:
     return len(left)
 
 
+def only_plain(root: Path) -> None:
+    """Look through a run's directory for what may lead out of it, or hang whoever reads it.
+
+    A run is data: files and folders. Links, pipes and devices are none.
+
+    Raises:
+        Foreign: names the first that is something else.
+    """
+    folders = [str(root)]
+    while folders:
+        folder = folders.pop()
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:  # a writer's, gone since
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif not entry.is_file(follow_symlinks=False):
+                    kind = "a symbolic link" if entry.is_symlink() else "neither file nor folder"
+                    raise Foreign(
+                        f"'{entry.path}' is {kind}; a run holds plain files and folders only, so "
+                        "nothing of it is read or written"
+                    )
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file that is written in place, if it is one and no other name leads to it.
+
+    Raises:
+        Foreign: for a link, a pipe, or a file with several names.
+    """
+    try:
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise Foreign(f"'{path}' is no plain file; nothing was changed") from error
+        raise
+    told = os.fstat(handle)
+    if not stat.S_ISREG(told.st_mode) or told.st_nlink > 1:
+        os.close(handle)
+        raise Foreign(f"'{path}' is no plain file of its own; nothing was changed")
+    return handle
+
+
 def inside(root: Path, path: Path) -> Path:
     """``path``, links followed.
 
@@ -118,7 +164,7 @@ class Lock:
         import fcntl
 
         self.path = path
-        self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._handle: int | None = open_own(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from undertow.errors import BadInput
 from undertow.store.cell import Cell
-from undertow.store.files import disk_errors, replace_bytes
+from undertow.store.files import disk_errors, open_own, replace_bytes
 
 __all__ = ["Ledger", "LedgerLine", "Shard", "State", "read_ledger"]
 
@@ -122,9 +122,7 @@ class Ledger:
         data = path.read_bytes() if path.exists() else b""
         self._told = _read(data)
         with disk_errors(path):
-            self._handle = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
-            )
+            self._handle = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             if self._told.torn:  # a kill tore the last line; it was never said
                 os.ftruncate(self._handle, data.rfind(b"\n") + 1)
 

@@ -55,7 +55,7 @@ def held_by(path: Path) -> dict[str, Any] | None:
     if (path / "manifest.json").is_file():
         try:
             manifest = json.loads((path / "manifest.json").read_bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Foreign(f"'{path}/manifest.json' is damaged; choose another --out") from error
         if isinstance(manifest, dict) and manifest.get("format") == FORMAT:
             return manifest

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import numpy as np
 import xarray as xr
-import yaml
 
 from undertow.errors import BadInput, Foreign, UnknownName
 from undertow.prose import prose
@@ -25,9 +24,10 @@ from undertow.store import arrays, lazy
 from undertow.store.answers import Answers
 from undertow.store.cell import BENIGN, Cell
 from undertow.store.check import Fault, check_run
-from undertow.store.files import PARTIAL, inside
+from undertow.store.files import PARTIAL, disk_errors, inside, only_plain
 from undertow.store.ledger import LedgerLine, Shard, read_ledger
 from undertow.store.manifest import FORMAT
+from undertow.store.plain_yaml import read_yaml
 from undertow.store.schema import GROUPS, SCHEMA_VERSION
 
 __all__ = ["Run", "State", "open_run"]
@@ -89,15 +89,14 @@ class Run:
     def spec(self) -> Mapping[str, Any]:
         """What was asked."""
         file = inside(self.path, self.path / "spec.yaml")
+        if not file.is_file():
+            told = self.manifest.get("spec", {})
+            return told if isinstance(told, dict) else {}
         try:
-            found = (
-                yaml.safe_load(file.read_bytes())
-                if file.is_file()
-                else self.manifest.get("spec", {})
-            )
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise Foreign(f"'{file}' is damaged") from error
-        return found if isinstance(found, dict) else {}
+            found, _ = read_yaml(file.read_bytes(), str(file))
+        except BadInput as problem:
+            raise Foreign(f"'{file}' is damaged: {problem}") from None
+        return found
 
     @cached_property
     def _told(self) -> Any:
@@ -325,6 +324,8 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     if not folder.is_dir():
         raise BadInput(f"there is no run at '{folder}'")
     folder = folder.resolve()
+    with disk_errors(folder):
+        only_plain(folder)
     file = inside(folder, folder / "manifest.json")
     try:
         manifest = json.loads(file.read_bytes()) if file.is_file() else None

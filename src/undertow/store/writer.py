@@ -21,7 +21,7 @@ from undertow.store import arrays
 from undertow.store.answers import Answers
 from undertow.store.cell import Cell
 from undertow.store.chunks import ArrayLayout, group_json
-from undertow.store.files import PARTIAL, Lock, disk_errors, flush, replace_bytes, sweep
+from undertow.store.files import PARTIAL, Lock, disk_errors, flush, only_plain, replace_bytes, sweep
 from undertow.store.ledger import Ledger, Shard
 from undertow.store.manifest import FORMAT, LOCK, as_json, check_same, held_by, plain
 from undertow.store.schema import GROUPS, SCHEMA_VERSION, validate
@@ -230,6 +230,7 @@ def create_run(
     asked, told = plain(spec), plain(manifest)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        only_plain(folder.resolve())
         held_by(folder)  # a foreign directory is not even given a lock file
         lock = Lock(folder / LOCK)
     try:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
-from undertow.models.asking import in_training, unwrapped
+from undertow.models.asking import in_training, inside_box, unwrapped
 from undertow.types import Attack, Images, Labels, Logits
 
 __all__ = [
@@ -64,11 +64,8 @@ def as_images(x: Any) -> Images:
     if not x.numel():
         raise BadInput(f"the batch is empty (shape {tuple(x.shape)}); give at least one image")
     x = x.detach()
-    low, high = x.aminmax()
-    if not (low >= 0 and high <= 1):  # also true of NaN
-        raise BadInput(f"the images reach from {low:.4g} to {high:.4g}; they must lie in [0, 1]")
     wide: Tensor = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    return wide
+    return inside_box(wide, "the images")
 
 
 def as_labels(y: Any, samples: int, classes: int, what: str = "labels") -> Labels:

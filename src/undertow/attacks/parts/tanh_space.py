@@ -14,8 +14,9 @@ from undertow.types import Images, Keep
 
 __all__ = ["TanhSpace"]
 
-SHRINK = 1 - 1e-6
-"""Keeps atanh finite at 0 and 1."""
+INSIDE = 0.4 / 255
+"""Components nearer to 0 or 1 start so far inside, less than half a grey level: at the ends
+themselves tanh has no gradient, and black and white pixels would never move."""
 
 
 class TanhSpace:
@@ -33,7 +34,7 @@ class TanhSpace:
     def __init__(self, x0: Images, rate: float) -> None:
         self.x0 = x0
         self.rate = rate
-        self.w = ((2 * x0 - 1) * SHRINK).atanh()
+        self.w = (2 * x0.clamp(INSIDE, 1 - INSIDE) - 1).atanh()
         self.base = self.w.tanh()
         self.first = torch.zeros_like(x0)
         self.second = torch.zeros_like(x0)

@@ -26,6 +26,7 @@ from undertow.errors import BadInput, UnknownName
 from undertow.measuring.carriers import DEFAULT_RANKINGS
 from undertow.prose import told_number
 from undertow.registry import registry
+from undertow.store.plain_yaml import read_yaml
 from undertow.types import Precision
 
 __all__ = ["AttackSpec", "DataSpec", "StudySpec", "example", "load_spec", "presets"]
@@ -226,6 +227,18 @@ class StudySpec(_Strict):
     shard: Count = 50
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
+    @field_validator("name")
+    @classmethod
+    def _one_folder(cls, given: str) -> str:
+        """The run goes to ``runs/NAME``, and nowhere else."""
+        fits = given.isprintable() and 0 < len(given) <= 100 and given == given.strip()
+        if not fits or given.startswith(".") or any(c in given for c in "/\\:"):
+            raise ValueError(
+                f"{given!r:.60} is no name (allowed: up to 100 printable characters without "
+                "'/', '\\' and ':', not beginning with '.')"
+            )
+        return given
+
     @model_validator(mode="after")
     def _fits_together(self) -> StudySpec:
         ids = [attack.id for attack in self.attacks]
@@ -345,18 +358,7 @@ def load_spec(source: str | Path) -> StudySpec:
 
 
 def _parse(text: str, where: str) -> StudySpec:
-    try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as problem:
-        mark = getattr(problem, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(problem, "problem", None) or "not YAML"
-        raise BadInput(f"{where}{line}: {reason}") from None
-    if not isinstance(content, dict):
-        raise BadInput(
-            f"{where}: a study is a mapping of keys to values, got {type(content).__name__}"
-        )
+    content, tree = read_yaml(text, where)
     # YAML reads the bare key null as no key at all; here it is the name of one.
     named = {"null" if key is None else str(key): value for key, value in content.items()}
     try:

@@ -66,7 +66,7 @@ def settle(
         for source, aimed, attack in lacking:
             chosen = [_aimed_at(attack, name, models[name]) for name in aimed]
             told = _one(spec, attack, chosen, tuple(models.values()), held_out, device)
-            if len(aimed) == 1 and adapted(spec, attack, source):
+            if "q3" in spec.questions and len(aimed) == 1 and adapted(spec, attack, source):
                 told["sanity"] = _checked(spec, attack, told["settings"], chosen, held_out, device)
             found.setdefault(source, {})[attack.id] = told
             keep(found)
