@@ -162,6 +162,11 @@ def results() -> str:
     return _beside("results").page()
 
 
+def detection() -> str:
+    """The page on detectors, from what their benchmark kept."""
+    return _beside("detection").page()
+
+
 def _beside(name: str) -> Any:
     """A module in this folder, wherever this one was started from."""
     spec = spec_from_file_location(name, DOCS / f"{name}.py")
@@ -179,6 +184,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "exports.md": exports,
     "models.md": models,
     "results.md": results,
+    "detection.md": detection,
 }
 
 

@@ -65,11 +65,27 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    except OSError as problem:
-        where = f" ({problem.filename})" if problem.filename else ""
-        print(f"undertow: {problem.strerror or problem}{where}", file=sys.stderr)
-        return 1
+    except (Exception, SystemExit) as problem:
+        told = _told(problem)
+        if told is None:
+            raise
+        return told
     return code if isinstance(code, int) else 0
+
+
+def _told(problem: BaseException) -> int | None:
+    """The exit code of what went wrong beneath us, once it is told; ``None``: it is our fault."""
+    from undertow.loading import culprit
+
+    if where := culprit(problem):
+        why = " ".join(str(problem).split())[:300]
+        print(f"undertow: {where}: {type(problem).__name__}: {why}", file=sys.stderr)
+        return 2
+    if isinstance(problem, OSError):
+        named = f" ({problem.filename})" if problem.filename else ""
+        print(f"undertow: {problem.strerror or problem}{named}", file=sys.stderr)
+        return 1
+    return None
 
 
 def _usage(problem: Exception) -> str:

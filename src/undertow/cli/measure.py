@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -34,9 +35,10 @@ def measure(
     """Measure the information profiles of benign inputs and print their means, tap by tap."""
     from undertow.progress import terminal
     from undertow.studies.asked.spec import DataSpec, StudySpec
+    from undertow.studies.explain import flat_name
     from undertow.studies.run import study
 
-    name = f"measure-{model.replace('/', '-').replace(':', '-')}"
+    name = flat_name(f"measure-{model}")
     spec = StudySpec(
         name=name, models=(model,), attacks=(), questions=(), exemplars=0, seed=seed,
         output=options.place(output),
@@ -46,8 +48,14 @@ def measure(
                       size=options.square(size)),
     )  # fmt: skip
     run = study(spec, out=out, data_dir=data_dir, device=device, progress=terminal(quiet=quiet))
-    found = run.answers.tables[-1] if run.answers else None
+    failed = [r.traceback or "" for r in run.records.values() if r.state == "failed"]
+    if failed:
+        why = (failed[0].strip().splitlines() or ["unknown"])[-1]
+        print(f"undertow: {len(failed)} shards failed, the first with {why}", file=sys.stderr)
+    found = run.answers.tables[-1] if run.answers and run.answers.tables else None
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows] if found else []
     table(rows, as_json=as_json)
     if not as_json:
         print(run.path)
+    if failed:
+        raise typer.Exit(1)

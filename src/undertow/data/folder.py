@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.data.images import UNLABELLED, ImageSet
 from undertow.data.pictures import ENDINGS, read_pictures
 from undertow.errors import BadInput
 from undertow.progress import SILENT, Progress
+
+LARGEST: Final = 2**34
+"""Bytes of an array that are unpacked: 16 GiB."""
 
 __all__ = ["numbers_are_classes", "read_folder", "read_npz"]
 
@@ -114,6 +120,44 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
 
 
+def _believable(path: Path) -> None:
+    """Whether each array is as large as its header says, told before any is unpacked.
+
+    Raises:
+        BadInput: for a header that asks for more, or less, than its member holds.
+    """
+    with zipfile.ZipFile(path) as members:
+        for member in members.infolist():
+            if not member.filename.endswith(".npy"):
+                continue
+            with members.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(file)
+                held, asked = member.file_size - file.tell(), math.prod(shape) * dtype.itemsize
+            if held != asked and not dtype.hasobject:
+                raise BadInput(
+                    f"{path}: {member.filename} says {asked:,} bytes {shape} and holds {held:,}"
+                )
+            if held > LARGEST:
+                raise BadInput(
+                    f"{path}: {member.filename} has {held:,} bytes (allowed: {LARGEST:,}); give a "
+                    "part of it"
+                )
+
+
+def _classes(path: Path, told: NDArray[Any]) -> list[str]:
+    if told.ndim != 1:
+        raise BadInput(
+            f"{path}: classes have shape {told.shape} (allowed: a name for each class, in a row)"
+        )
+    return [str(c) for c in told]
+
+
 def read_npz(path: Path, *, split: str = "all") -> ImageSet:
     """Arrays ``images`` and ``labels`` (and ``classes``, if there) of an ``.npz`` file.
 
@@ -126,6 +170,7 @@ def read_npz(path: Path, *, split: str = "all") -> ImageSet:
     if not path.is_file():
         raise BadInput(f"there is no file {path}")
     try:
+        _believable(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             tail = f"_{split}" if f"images_{split}" in arrays else ""
             missing = [n for n in ("images", "labels") if f"{n}{tail}" not in arrays]
@@ -135,9 +180,10 @@ def read_npz(path: Path, *, split: str = "all") -> ImageSet:
                     f"(needed: images{tail} and labels{tail})"
                 )
             images, labels = arrays[f"images{tail}"], arrays[f"labels{tail}"]
-            classes = [str(c) for c in arrays["classes"]] if "classes" in arrays else None
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{path} is not an .npz file of plain arrays: {error}") from None
+            classes = _classes(path, arrays["classes"]) if "classes" in arrays else None
+    except BadInput:
+        raise
+    except Exception as error:  # whatever a damaged file makes zip, zlib or numpy raise
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        raise BadInput(f"{path} is not an .npz file of plain arrays: {why}") from None
     return ImageSet.from_arrays(images, labels, classes=classes, name=str(path), split=split)

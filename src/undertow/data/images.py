@@ -23,6 +23,10 @@ UNLABELLED: Final = -1
 """The label of an image whose class nobody told."""
 
 
+MOST: Final = 100_000
+"""Classes that are numbered by themselves, where nobody names them."""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """Labelled images of one split, held as bytes.
@@ -99,6 +103,13 @@ class ImageSet:
             raise BadInput(
                 f"labels of '{name}' are {numbers.dtype} of shape {numbers.shape} "
                 "(allowed: whole numbers of shape (sample,))"
+            )
+        if not pixels.size:
+            raise BadInput(f"'{name}' has no images (shape {pixels.shape}); give at least one")
+        if classes is None and int(numbers.max()) >= MOST:
+            raise BadInput(
+                f"labels of '{name}' reach {int(numbers.max()):,} (allowed without class names: "
+                f"below {MOST:,})"
             )
         if len(numbers) != len(pixels):
             raise BadInput(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -254,9 +256,13 @@ def _call(factory: nn.Module | Callable[[], Any], title: str) -> nn.Module:
     if isinstance(factory, nn.Module):
         return factory
     try:
-        model = factory()
-    except Exception as error:
-        raise BadInput(f"{title}() failed: {type(error).__name__}: {error}") from error
+        with redirect_stdout(sys.stderr):  # what scripts read is ours alone
+            model = factory()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit, too, is no way out of Undertow
+        why = " ".join(str(error).split())[:200]
+        raise BadInput(f"{title}() failed: {type(error).__name__}: {why}") from error
     if not isinstance(model, nn.Module):
         raise BadInput(f"{title}() gives {type(model).__name__} (allowed: a torch module)")
     return model

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from undertow.errors import UndertowError
 from undertow.store import arrays
 from undertow.store.cell import Cell
-from undertow.store.ledger import Shard, read_ledger
-from undertow.store.schema import GROUPS
+from undertow.store.digests import digest, digest_bytes, frame_files, sealed, shard_files
+from undertow.store.ledger import LedgerLine, Shard, read_ledger
+from undertow.store.manifest import FORMAT
+from undertow.store.schema import GROUPS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from undertow.store.reader import Run
@@ -29,12 +33,14 @@ class Fault:
         cell: the cell it belongs to.
         shard: the work to do again to mend it.
         file: the file to remove before.
+        derived: whether it is of what is made from the results, such as the answers.
     """
 
     words: str
     cell: Cell | None = None
     shard: Shard | None = None
     file: Path | None = None
+    derived: bool = False
 
 
 def _chunks(root: Any, path: str, cell: Cell, shards: list[int]) -> Iterator[Fault]:
@@ -95,6 +101,61 @@ def _cells(run: Run) -> Iterator[Fault]:
         yield from _exemplars(run, cell)
 
 
+def _lost(run: Run) -> Iterator[Fault]:
+    """What was written and is not there any more, or is not what was written."""
+    results, told = run.path / "results.zarr", read_ledger(run.path / "ledger.jsonl")
+    there = set(run.cells)
+    for cell in told.planned:
+        if cell not in there and any(c == cell and r.state == "done" for (c, _), r in _of(run)):
+            yield Fault(f"{cell.name}: nothing of it is there any more", cell)
+    for cell, crc in told.frames.items():
+        if digest(results, frame_files(results, cell)) != crc:
+            yield Fault(f"{cell.name}: its metadata are not those that were written", cell)
+    for (cell, shard), record in _of(run):
+        if record.state != "done" or "files" not in record.facts:
+            continue
+        index = run.exemplar_index(shard) if isinstance(shard, str) else None
+        if digest(results, shard_files(results, cell, shard, index)) != record.facts["files"]:
+            name = f"recorded input {index}" if isinstance(shard, str) else f"shard {shard}"
+            yield Fault(f"{cell.name}, {name}: not what was written", cell, shard)
+
+
+def _of(run: Run) -> list[tuple[tuple[Cell, Shard], LedgerLine]]:
+    return list(run.records.items())
+
+
+def _small(run: Run) -> Iterator[Fault]:
+    """The manifest, the files that it vouches for, and the ledger's length."""
+    if not sealed(run.manifest):
+        yield Fault("manifest.json is not what was written")
+    files = run.manifest.get("files")
+    for name, crc in files.items() if isinstance(files, dict) else ():
+        file = run.path / str(name)
+        if Path(str(name)).name != name:
+            yield Fault("manifest.json vouches for a file that is no part of a run")
+        elif not file.is_file():
+            yield Fault(f"{name} is missing", derived=name == "answers.json")
+        elif digest_bytes(file.read_bytes()) != crc:
+            yield Fault(f"{name} is not what was written", derived=name == "answers.json")
+    lines = run.manifest.get("lines")
+    have = read_ledger(run.path / "ledger.jsonl").lines
+    if isinstance(lines, int) and have < lines:
+        yield Fault(f"ledger.jsonl has lost {lines - have} of {lines} lines")
+    results = run.path / "results.zarr"
+    above = [results, *(results / g for g in GROUPS if (results / g).is_dir())]
+    for place in above if run.records else ():
+        meta = place / arrays.META
+        name = meta.relative_to(run.path)
+        try:
+            told = json.loads(meta.read_bytes())
+            whole = told["node_type"] == "group" and told["zarr_format"] == 3
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            whole = False
+        expected = {"schema": SCHEMA_VERSION, "format": FORMAT} if place == results else {}
+        if not whole or told["attributes"] != expected or len(told) != 3:
+            yield Fault(f"{name} is missing or is not what was written")
+
+
 def check_run(run: Run) -> tuple[Fault, ...]:
     """Every fault of a run.
 
@@ -107,6 +168,12 @@ def check_run(run: Run) -> tuple[Fault, ...]:
         _ = run.answers
     except UndertowError as error:
         faults.append(Fault(re.sub(r"\s+", " ", str(error)), file=run.path / "answers.json"))
+    faults += _small(run)
     if (run.path / "results.zarr").is_dir():
-        faults += _cells(run)
-    return tuple(faults)
+        with suppress(Exception):  # a root that zarr cannot open is told of above
+            arrays.open_group(run.path / "results.zarr")
+            faults += _cells(run)
+    faults += _lost(run)
+    named = {(f.cell, f.shard) for f in faults if f.file is not None and f.shard is not None}
+    # One that names the file says it better.
+    return tuple(f for f in faults if f.file is not None or (f.cell, f.shard) not in named)

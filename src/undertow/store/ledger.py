@@ -56,6 +56,8 @@ class _Told:
     """What the lines of a ledger say, line by line."""
 
     planned: dict[Cell, int] = field(default_factory=dict)
+    frames: dict[Cell, str] = field(default_factory=dict)
+    lines: int = 0
     records: dict[tuple[Cell, Shard], LedgerLine] = field(default_factory=dict)
     damaged: list[int] = field(default_factory=list)
     torn: bool = False
@@ -63,6 +65,9 @@ class _Told:
     def take(self, event: dict[str, Any]) -> None:
         model, attack, source = event.pop("cell")
         cell = Cell(model, attack, source)
+        if "frame" in event:
+            self.frames[cell] = str(event["frame"])
+            return
         if "plan" in event:
             self.planned[cell] = int(event["plan"])
             return
@@ -98,6 +103,7 @@ def _read(data: bytes) -> _Told:
     for number, line in enumerate(lines, start=1):
         if not line:
             continue
+        told.lines += 1
         try:
             told.take(_decode(line))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -140,6 +146,7 @@ class Ledger:
                 os.ftruncate(self._handle, size)
                 raise
         for line in lines:
+            self._told.lines += 1
             self._told.take(_decode(line))
 
     def plan(self, cell: Cell, shards: int) -> None:
@@ -156,6 +163,16 @@ class Ledger:
             )
         )
 
+    def frame_all(self, frames: Mapping[Cell, str]) -> None:
+        """Note the checksums of cells' metadata, so that a change is found."""
+        self._append(
+            *(
+                {"cell": [cell.model, cell.attack, cell.source], "frame": crc}
+                for cell, crc in frames.items()
+                if self._told.frames.get(cell) != crc
+            )
+        )
+
     def record(self, cell: Cell, shard: Shard, state: State | str, **known: Any) -> None:
         """Write down what became of one cell's shard; as :meth:`record_all`."""
         self.record_all((cell,), shard, state, **known)
@@ -169,6 +186,7 @@ class Ledger:
         seconds: float | None = None,
         worker: str | None = None,
         traceback: str | None = None,
+        each: Mapping[Cell, Mapping[str, Any]] | None = None,
         **facts: Any,
     ) -> None:
         """Write down what became of a shard, of all the cells that it fills at once.
@@ -183,6 +201,7 @@ class Ledger:
             seconds: how long it took.
             worker: who did it.
             traceback: what went wrong.
+            each: facts that differ between the cells.
             facts: anything else, as JSON can hold it.
 
         Raises:
@@ -198,7 +217,11 @@ class Ledger:
             "at": round(time.time(), 3),
             **{k: v for k, v in given.items() if v is not None},
         }
-        events = [{"cell": [cell.model, cell.attack, cell.source], **said} for cell in cells]
+        own = each or {}
+        events = [
+            {"cell": [cell.model, cell.attack, cell.source], **said, **own.get(cell, {})}
+            for cell in cells
+        ]
         self._append(*events, sync=state != "running")
 
     def done(self, cell: Cell, shard: Shard) -> bool:
@@ -217,6 +240,11 @@ class Ledger:
         return self._told.records
 
     @property
+    def lines(self) -> int:
+        """How many lines it has."""
+        return self._told.lines
+
+    @property
     def damaged(self) -> tuple[int, ...]:
         """Numbers of the lines that cannot be trusted; what they said counts as unsaid."""
         return tuple(self._told.damaged)
@@ -233,6 +261,12 @@ class Ledger:
             os.close(self._handle)
             self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._told.damaged.clear()
+        self._told.lines = len(kept)
+
+    @property
+    def open(self) -> bool:
+        """Whether it can be written to."""
+        return self._handle >= 0
 
     def close(self) -> None:
         """Close the file; harmless when done twice."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from undertow.errors import BadInput, Foreign
+from undertow.store.digests import seal
 from undertow.store.files import PARTIAL
 from undertow.store.schema import SCHEMA_VERSION
 
@@ -43,7 +44,7 @@ def plain(value: Any) -> Any:
 
 def as_json(value: Any) -> bytes:
     """A manifest as its file holds it."""
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+    return (json.dumps(seal(value), indent=2, allow_nan=False) + "\n").encode()
 
 
 def held_by(path: Path) -> dict[str, Any] | None:

@@ -48,13 +48,14 @@ def merge_runs(sources: Sequence[Path], out: Path) -> Run:
     for run in runs[1:]:
         _check_same(first, run)
     for run in runs:
-        faults = run.check()
+        faults = [fault for fault in run.check() if not fault.derived]
         if faults:
             raise BadInput(
                 f"'{run.path}' is damaged ({faults[0].words}); repair it first: "
                 f"undertow runs check --repair '{run.path}'"
             )
-    taken = {k: v for k, v in first.manifest.items() if k not in ("spec", "sessions", "created")}
+    own = ("spec", "sessions", "created", "files", "lines", "crc")
+    taken = {k: v for k, v in first.manifest.items() if k not in own}
     with create_run(out, first.spec, taken) as writer:
         told = {k: first.manifest[k] for k in _SAME if k in first.manifest and k != "schema"}
         writer.update_manifest(**told, merged=[str(run.path) for run in runs])
@@ -88,6 +89,7 @@ def _take(writer: RunWriter, run: Run) -> None:
                 files = _exemplar(writer, run, cell, shard)
             flush([*files, *{file.parent for file in files}])
             _say(writer, cell, shard, record, run)
+    writer.framed(planned)
 
 
 def _say(writer: RunWriter, cell: Cell, shard: Shard, record: LedgerLine, run: Run) -> None:

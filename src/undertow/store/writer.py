@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from undertow.store import arrays
 from undertow.store.answers import Answers
 from undertow.store.cell import Cell
 from undertow.store.chunks import ArrayLayout, group_json
+from undertow.store.digests import digest, digest_bytes, frame_files, shard_files
 from undertow.store.files import PARTIAL, Lock, disk_errors, flush, only_plain, replace_bytes, sweep
 from undertow.store.ledger import Ledger, Shard
 from undertow.store.manifest import FORMAT, LOCK, as_json, check_same, held_by, plain
@@ -72,6 +73,9 @@ class RunWriter:
 
     def close(self) -> None:
         """Let another process write; harmless when done twice."""
+        if self.ledger.open and self._manifest.get("lines") != self.ledger.lines:
+            with suppress(Unavailable, OSError):  # a full disk: fewer are told than there are
+                self.update_manifest(lines=self.ledger.lines)
         self.ledger.close()
         self._lock.release()
 
@@ -182,8 +186,36 @@ class RunWriter:
 
     def answers(self, answers: Answers) -> None:
         """Write ``answers.json``."""
+        data = answers.dump().encode()
         with disk_errors(self.path):
-            replace_bytes(self.path / "answers.json", answers.dump().encode())
+            replace_bytes(self.path / "answers.json", data)
+        self.update_manifest(
+            files={**self._manifest.get("files", {}), "answers.json": digest_bytes(data)}
+        )
+
+    def framed(self, cells: Iterable[Cell]) -> None:
+        """Note the metadata of cells as they were prepared."""
+        self.ledger.frame_all(
+            {c: digest(self._results, frame_files(self._results, c)) for c in cells}
+        )
+
+    def finish(
+        self, cells: Iterable[Cell], shard: Shard, *, index: int | None = None, **told: Any
+    ) -> None:
+        """Note that a shard is done, of all cells that it fills, with checksums of its files.
+
+        Args:
+            cells: its cells.
+            shard: its number, or the name of a recorded input.
+            index: that input's index in the data set.
+            told: as for :meth:`Ledger.record_all`.
+        """
+        cells = tuple(cells)
+        each = {
+            cell: {"files": digest(self._results, shard_files(self._results, cell, shard, index))}
+            for cell in cells
+        }
+        self.ledger.record_all(cells, shard, "done", each=each, **told)
 
     def done(self, cell: Cell, shard: Shard) -> bool:
         """Whether nothing is left to do for this shard."""
@@ -205,6 +237,7 @@ class RunWriter:
             if fault.cell is not None and fault.shard is not None:
                 self.ledger.record(fault.cell, fault.shard, "pending", reason=fault.words)
         self.ledger.mend()
+        self.update_manifest(lines=self.ledger.lines)
         return [fault.words for fault in faults]
 
 
@@ -248,11 +281,12 @@ def create_run(
         session = {"started": now, "pid": os.getpid()}
         if told.get("versions") != base.get("versions"):
             session["versions"] = told.get("versions")
+        text = yaml.safe_dump(asked, sort_keys=False, allow_unicode=True).encode()
+        base["files"] = {**base.get("files", {}), "spec.yaml": digest_bytes(text)}
         base["sessions"] = [*base.get("sessions", []), session]
         with disk_errors(folder):
             replace_bytes(folder / "manifest.json", as_json(base))
-            text = yaml.safe_dump(asked, sort_keys=False, allow_unicode=True)
-            replace_bytes(folder / "spec.yaml", text.encode())
+            replace_bytes(folder / "spec.yaml", text)
         return RunWriter(folder, lock, base, resumed=held is not None)
     except (BadInput, Foreign, Unavailable, OSError):
         lock.release()

@@ -75,7 +75,7 @@ def run_carriers(
     """
     asked: AttackSpec = followable(attack, settings or {}, target)
     spec = StudySpec(
-        name=f"carriers-{model.rpartition('/')[2]}-{asked.id}",
+        name=flat_name(f"carriers-{model.rpartition('/')[2]}-{asked.id}"),
         **told_of(model, mean, std, output, taps),
         attacks=(asked.model_copy(update={"control": False}),),
         data=DataSpec(name=data, inputs=inputs, classes=classes, size=size),

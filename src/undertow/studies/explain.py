@@ -153,7 +153,9 @@ def run_explanation(
     one = _Asked(image, card, beside, data_dir, size, progress)
     label, readers = one.label(label), one.readers(readers)
     spec = StudySpec(
-        name=name or "-".join(["explain", title, Path(one.called).name, *filter(None, [attack])]),
+        name=flat_name(
+            name or "-".join(["explain", title, Path(one.called).name, *filter(None, [attack])])
+        ),
         **told_of(title, mean, std, output, taps),
         plugins=({"attack": attack},) if attack is not None and is_source(attack) else (),
         attacks=() if attack is None else (followable(attack, settings or {}, target),),
@@ -216,8 +218,8 @@ def _directory(spec: StudySpec, one: _Asked) -> str:
 
 
 def flat_name(words: str) -> str:
-    """Words as the name of a run directory."""
-    return "".join(c if c.isalnum() or c in "_.-" else "-" for c in words)
+    """Words as the name of a study and of its directory."""
+    return "".join(c if c.isalnum() or c in "_.-" else "-" for c in words).lstrip(".")[:100]
 
 
 def followable(attack: str, settings: Mapping[str, Any], target: int | str | None) -> AttackSpec:

@@ -207,6 +207,7 @@ def _prepare(writer: RunWriter, shop: Workshop) -> None:
             writer.prepare(group, cell, empty, spec.shard)
     shards = len(shards_of(spec))
     writer.ledger.plan_all(dict.fromkeys(cells_of(spec), shards))
+    writer.framed(cells_of(spec))
 
 
 def _work(writer: RunWriter, executor: Executor, job: Job, progress: Progress) -> None:
@@ -275,7 +276,8 @@ def _keep(writer: RunWriter, outcome: Outcome, job: Job) -> bool:
         writer.ledger.record_all(unit.cells, unit.shard, "failed", traceback=problem, **told)
         return False
     told |= {"seconds": round(outcome.seconds, 3), "stored": round(time.monotonic() - started, 4)}
-    writer.ledger.record_all(unit.cells, unit.shard, "done", **told)
+    index = None if isinstance(unit.shard, int) else int(job.index[unit.start])
+    writer.finish(unit.cells, unit.shard, index=index, **told)
     return True
 
 

@@ -250,8 +250,9 @@ def _write(writer: RunWriter, cell: Cell, samples: int, shard: int, stop: int) -
         writer.prepare(group, cell, empty.assign_attrs(classes=list(CLASSES)), shard)
         rows = _fill(empty, values, slice(0, min(samples, stop * shard)))
         writer.write({(group, cell): arrays_of(rows)}, 0)
+    writer.framed([cell])
     for s in range(min(stop, shards)):
-        writer.ledger.record(cell, s, "done", seconds=1.5, worker="synthetic")
+        writer.finish((cell,), s, seconds=1.5, worker="synthetic")
 
 
 def _manifest() -> dict[str, Any]:

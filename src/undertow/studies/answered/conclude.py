@@ -234,11 +234,14 @@ def _attack_tables(results: Results) -> tuple[Table, ...]:
             float(found[name].values[chosen].mean()) if chosen.any() else None
             for name in ("l0", "l2", "linf", "steps", "forwards")
         ]
-        rows.append((cell.model, cell.label, len(fooled), rate.value, rate.low, rate.high, *means))
+        refused = float(results.rejected(cell).mean())
+        rows.append(
+            (cell.model, cell.label, len(fooled), rate.value, rate.low, rate.high, refused, *means)
+        )
     table = Table(
         title="Attacks and their controls",
         columns=(
-            "model", "attack", "inputs", "success rate", "low", "high",
+            "model", "attack", "inputs", "success rate", "low", "high", "rejected",
             "mean L0", "mean L2", "mean L∞", "mean steps", "mean forward calls",
         ),
         rows=tuple(rows),
