@@ -49,11 +49,11 @@ def adapted(spec: StudySpec, attack: AttackSpec, model: str) -> bool:
 
 
 def pairings(spec: StudySpec, model: str) -> tuple[Pairing, ...]:
-    """Every adaptive attack on a model with the regular ones of its name, or else all of them."""
+    """Every adaptive attack on a model with the regular ones of its name, or else the first one."""
     there = spec.attacks_on(model)
     regular = [a for a in there if not adapted(spec, a, model)]
     found = []
     for adaptive in (a for a in there if adapted(spec, a, model)):
         same = [a for a in regular if a.name == adaptive.name]
-        found += [Pairing(model, a, adaptive) for a in same or regular]
+        found += [Pairing(model, a, adaptive) for a in same or regular[:1]]
     return tuple(found)

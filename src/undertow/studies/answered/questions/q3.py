@@ -88,11 +88,11 @@ class _Q3:
         own = {_cells(pair)[1]: pair for pair in pairs}.values()
         fallen = [_fallen(results, pair) for pair in pairs]
         return (
+            *_often(spec, pairs, fallen),
             *(_further(results, pair, rng) for pair in pairs),
             *(_hindered(results, pair, told) for pair, told in zip(pairs, fallen, strict=True)),
             *(_beyond_control(results, pair) for pair in own),
             *(_unjudged(spec, m) for m in defended_models(spec) if not _judged(spec, m)),
-            *_often(spec, pairs, fallen),
         )
 
 
