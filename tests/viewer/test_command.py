@@ -46,6 +46,13 @@ def test_off_loopback_the_address_holds_the_token(run: Run) -> None:
         assert viewer.url.endswith(f"?token={viewer.token}")
 
 
+def test_a_token_may_come_from_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERTOW_TOKEN", "short")
+    found = CliRunner().invoke(app, [str(run.path), "--port", "0"])
+    assert isinstance(found.exception, BadInput)
+    assert "5 characters" in str(found.exception)
+
+
 def test_the_first_line_is_the_address(run: Run) -> None:
     code = "import sys, typer; from undertow.cli.view import view; typer.run(view)"
     command = [sys.executable, "-c", code, str(run.path), "--port", "0"]

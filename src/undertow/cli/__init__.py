@@ -81,6 +81,12 @@ def _told(problem: BaseException) -> int | None:
         why = " ".join(str(problem).split())[:300]
         print(f"undertow: {where}: {type(problem).__name__}: {why}", file=sys.stderr)
         return 2
+    if type(problem).__name__ == "ValidationError":  # pydantic's, which takes long to import
+        first = problem.errors()[0]  # type: ignore[attr-defined]
+        key = ".".join(str(part) for part in first["loc"])
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        print(f"undertow: {key}: {reason}, got {str(first['input'])[:80]}", file=sys.stderr)
+        return 2
     if isinstance(problem, OSError):
         named = f" ({problem.filename})" if problem.filename else ""
         print(f"undertow: {problem.strerror or problem}{named}", file=sys.stderr)

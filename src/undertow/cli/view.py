@@ -17,7 +17,11 @@ def view(
         str, typer.Option(help="The address to listen on; any but loopback needs a token.")
     ] = "127.0.0.1",
     token: Annotated[
-        str | None, typer.Option(help="The token that visitors show; made if needed and not given.")
+        str | None,
+        typer.Option(
+            envvar="UNDERTOW_TOKEN",
+            help="The token that visitors show; made if needed and not given.",
+        ),
     ] = None,
     other: Annotated[
         list[Path] | None,

@@ -24,6 +24,11 @@ PARTIAL: Final = ".partial"
 """The ending of a file that is still being written; what a kill leaves behind."""
 
 
+_NO_PLACE: Final = (
+    errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT
+)  # fmt: skip
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Say in one line what the disk refused.
@@ -42,7 +47,13 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise Unavailable(
                 f"'{path}' cannot be written ({error.strerror}); choose another --out"
             ) from error
-        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
+        if error.errno in (
+            errno.ENOTDIR,
+            errno.EEXIST,
+            errno.EISDIR,
+            errno.ENAMETOOLONG,
+            errno.ENOENT,
+        ):
             raise Unavailable(f"'{path}' cannot be a run's directory ({error.strerror})") from error
         raise
 

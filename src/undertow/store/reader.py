@@ -324,6 +324,8 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     if not folder.is_dir():
         raise BadInput(f"there is no run at '{folder}'")
     folder = folder.resolve()
+    if not os.path.lexists(folder / "manifest.json"):
+        raise Foreign(f"'{folder}' is not an undertow run (no manifest.json of one)")
     with disk_errors(folder):
         only_plain(folder)
     file = inside(folder, folder / "manifest.json")

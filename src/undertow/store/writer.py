@@ -263,8 +263,10 @@ def create_run(
     asked, told = plain(spec), plain(manifest)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(folder / "manifest.json"):
+            held_by(folder)  # a foreign directory is not even given a lock file
         only_plain(folder.resolve())
-        held_by(folder)  # a foreign directory is not even given a lock file
+        held_by(folder)
         lock = Lock(folder / LOCK)
     try:
         held = held_by(folder)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
 from dash import MATCH, ClientsideFunction, Dash, Input, Output, State, dcc, html
-from flask import Flask, send_file
+from flask import Flask, Response, request, send_file
 
 from undertow.errors import UndertowError
 from undertow.figures.palette import DARK, SEQUENTIAL
@@ -199,7 +200,7 @@ def make_app(
         serve_locally=True,
         suppress_callback_exceptions=True,
         update_title=None,
-        title=f"{source.name} · Undertow",
+        title=f"{escape(source.name)} · Undertow",  # Dash puts it into the page as it is
         add_log_handler=False,
     )
     colors = json.dumps({"dark": DARK, "sequential": SEQUENTIAL})
@@ -218,6 +219,13 @@ def make_app(
     @server.get("/undertow/plotly.js")
     def plotly_file() -> Any:
         return send_file(plotly_script(), mimetype="text/javascript", max_age=86400)
+
+    @server.after_request
+    def nowhere(answer: Response) -> Response:
+        """Dash answers every path with its page; one that shows no view is not there."""
+        if request.endpoint == "/<path:path>" and request.path not in VIEWS:
+            answer.status_code = 404
+        return answer
 
     protect(server, door, tuple(app.csp_hashes()))
     return app

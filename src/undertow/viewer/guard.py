@@ -16,7 +16,7 @@ from flask import Flask, Response, make_response, redirect, request
 
 from undertow.errors import BadInput
 
-__all__ = ["LOOPBACK", "Door", "door_for", "protect"]
+__all__ = ["LARGEST", "LOOPBACK", "Door", "door_for", "protect"]
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 SHORTEST: Final = 16

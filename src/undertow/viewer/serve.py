@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+import resource
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
 from typing import Any, Final
 
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from waitress.server import BaseWSGIServer, create_server
 
 from undertow.errors import BadInput, Unavailable
 from undertow.viewer.app import make_app
-from undertow.viewer.guard import door_for
+from undertow.viewer.guard import LARGEST, door_for
 from undertow.viewer.source import open_source
 
 __all__ = ["PORT", "Viewer", "open_viewer"]
 
 PORT: Final = 8050
-
-
-class _Quiet(WSGIRequestHandler):
-    """Requests are not logged: addresses may hold a token."""
-
-    protocol_version = "HTTP/1.1"  # connections are kept, so that a page is one handshake
-
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - as the parent names it
-        """Say nothing."""
+THREADS: Final = 8
+"""Requests that are worked on at once."""
+CONNECTIONS: Final = 2000
+"""Visitors at once, as far as the process may open files."""
+SPARE: Final = 64
+"""Files that are left for its own."""
+PATIENCE: Final = 20
+"""Seconds that a visitor may say nothing."""
 
 
 class Viewer:
@@ -48,12 +50,19 @@ class Viewer:
     def serve_forever(self) -> None:
         """Serve until interrupted."""
         try:
-            self._server.serve_forever()
+            self._server.run()
         finally:
-            self._server.server_close()
+            self._close()
+
+    def _close(self) -> None:
+        for channel in list(self._server.active_channels.values()):
+            with suppress(OSError):  # gone by itself
+                channel.close()
+        with suppress(OSError):
+            self._server.close()
 
     def __enter__(self) -> Viewer:
-        self._thread = Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = Thread(target=self._server.run, daemon=True)
         self._thread.start()
         return self
 
@@ -63,10 +72,25 @@ class Viewer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
+        self._close()
         if self._thread is not None:
             self._thread.join(timeout=5)
-        self._server.server_close()
+
+
+def _server(app: Any, listening: socket.socket) -> BaseWSGIServer:
+    """The application on a server that many slow visitors do not stop.
+
+    A connection costs no thread until its request is whole; what is too large, too long or no HTTP
+    is refused before the application sees it, without a word on the terminal.
+    """
+    logging.getLogger("waitress").setLevel(logging.CRITICAL)
+    room = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return create_server(
+        app, sockets=[listening], threads=THREADS, channel_timeout=PATIENCE, cleanup_interval=5,
+        connection_limit=max(16, min(CONNECTIONS, room - SPARE)), max_request_body_size=LARGEST,
+        max_request_header_size=2**15, inbuf_overflow=2**20, ident="undertow",
+        asyncore_loop_timeout=1, asyncore_use_poll=True, expose_tracebacks=False,
+    )  # fmt: skip
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -127,10 +151,7 @@ def open_viewer(
     app = make_app(source, door, others=further, models=models)
     listening = _listen(host, port)
     bound = listening.getsockname()[1]
-    server = make_server(
-        host, bound, app.server, threaded=True, request_handler=_Quiet, fd=listening.fileno()
-    )
-    listening.detach()
+    server = _server(app.server, listening)
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{bound}/" + (f"?token={door.token}" if door.token else "")
     return Viewer(server, url, door.token)

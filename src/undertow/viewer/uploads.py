@@ -6,7 +6,8 @@ import base64
 import binascii
 import io
 import warnings
-from typing import Final
+from threading import Lock
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ __all__ = ["BYTES", "FORMATS", "PIXELS", "read_upload"]
 
 BYTES: Final = 8 * 2**20
 PIXELS: Final = 16_000_000
+_ONE: Final = Lock()
+"""One picture is decoded at a time: sixteen million pixels take some hundred megabytes."""
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP")
 
 
@@ -30,13 +33,23 @@ def read_upload(contents: str, shape: tuple[int, int, int]) -> NDArray[np.float3
     Raises:
         BadInput: for anything but an image of an allowed type, size and number of pixels.
     """
-    from PIL import Image, UnidentifiedImageError
-
     head, comma, body = contents.partition(",")
     if not comma or not head.startswith("data:") or not head.endswith(";base64"):
         raise BadInput("the upload is not a file that a browser sent")
     if len(body) > BYTES * 4 // 3 + 4:
         raise BadInput(f"the image has more than {BYTES // 2**20} MiB; choose a smaller one")
+    with _ONE:
+        return _fitted(_decoded(body), shape)
+
+
+def _decoded(body: str) -> Any:
+    """The picture in a data address.
+
+    Raises:
+        BadInput: as :func:`read_upload`.
+    """
+    from PIL import Image, UnidentifiedImageError
+
     try:
         data = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
@@ -63,7 +76,7 @@ def read_upload(contents: str, shape: tuple[int, int, int]) -> NDArray[np.float3
         if isinstance(error, BadInput):
             raise
         raise BadInput("the image is damaged; choose another") from None
-    return _fitted(picture, shape)
+    return picture
 
 
 def _fitted(picture: object, shape: tuple[int, int, int]) -> NDArray[np.float32]:
