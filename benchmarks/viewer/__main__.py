@@ -71,7 +71,7 @@ def first_view(url: str, times: int, folder: Path) -> list[float]:
 def slider(url: str, count: int, folder: Path) -> list[float]:
     """Milliseconds of single steps."""
     with chromium(folder / "slider") as browser:
-        browser.get(url + "trajectory")
+        browser.get(url)
         wait(browser, "document.querySelectorAll('#tr-stage .figure[data-drawn]').length === 2")
         time.sleep(1)
         browser.set_script_timeout(120)
@@ -105,7 +105,7 @@ def measure(inputs: int, times: int, steps: int, run: Path | None) -> dict[str, 
         with open_viewer(run, port=0) as viewer:
             start = time.perf_counter() - begun
             first = first_view(viewer.url, times, folder)
-            slid = slider(viewer.url, steps, folder)
+            slid = slider(viewer.at("trajectory"), steps, folder)
     return {
         "inputs": inputs, "load": os.getloadavg()[0], "start_ms": 1000 * start,
         "first_view_ms": statistics.median(first), "first_view_all_ms": first,

@@ -122,7 +122,7 @@ def test_a_figure_downloads_as_svg_png_and_csv(browser: Any, viewer: Viewer, run
 def test_slider_keyboard_and_play_move_everything(browser: Any, viewer: Viewer, run: Run) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    open_view(browser, viewer.url + "trajectory?step=2", STAGE)
+    open_view(browser, viewer.at("trajectory?step=2"), STAGE)
     step = "document.querySelector('#tr-stage').dataset.step"
     wait(browser, f"{step} === '2'")
     cell = Cell(MODEL, "igsm")
@@ -162,7 +162,7 @@ def test_slider_keyboard_and_play_move_everything(browser: Any, viewer: Viewer, 
 
 
 def test_layers_order_and_tint(browser: Any, viewer: Viewer) -> None:
-    open_view(browser, viewer.url + "layer", "document.querySelectorAll('.tile').length")
+    open_view(browser, viewer.at("layer"), "document.querySelectorAll('.tile').length")
     first = browser.find_element("css selector", ".tile b").text
     for box in browser.find_elements("css selector", "#la-order label"):
         if box.text == "Number":
@@ -177,7 +177,7 @@ def test_layers_order_and_tint(browser: Any, viewer: Viewer) -> None:
 
 
 def test_compare_and_the_way_back(browser: Any, viewer: Viewer) -> None:
-    open_view(browser, viewer.url + "compare", drawn("compare"))
+    open_view(browser, viewer.at("compare"), drawn("compare"))
     browser.find_element("id", "nav-layer").click()
     wait(browser, "document.querySelectorAll('.tile').length")
     browser.back()
@@ -192,7 +192,7 @@ def test_nothing_is_wider_than_a_phone(browser: Any, viewer: Viewer, view: str) 
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
         ready = "document.querySelector('.figure[data-drawn], .tile, #li-settings .field')"
-        open_view(browser, viewer.url + view, ready)
+        open_view(browser, viewer.at(view), ready)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
         quiet(browser)
     finally:
@@ -218,7 +218,7 @@ def test_a_half_finished_run_says_what_is_missing(browser: Any, half: Run) -> No
     with open_viewer(half.path, port=0) as viewer:
         open_view(browser, viewer.url, drawn("aggregate"))
         assert "Half-finished" in browser.find_element("css selector", ".notice.missing").text
-        open_view(browser, viewer.url + "trajectory", "document.querySelector('.empty')")
+        open_view(browser, viewer.at("trajectory"), "document.querySelector('.empty')")
         quiet(browser)
 
 
@@ -230,7 +230,7 @@ def test_names_with_markup_do_nothing(browser: Any, tmp_path: Path) -> None:
             ("trajectory", STAGE),
             ("compare", drawn("compare")),
         ):
-            open_view(browser, viewer.url + view, ready)
+            open_view(browser, viewer.at(view), ready)
             assert (
                 browser.execute_script("return document.querySelectorAll('img[onerror]').length")
                 == 0
@@ -257,7 +257,7 @@ def test_a_live_attack_runs_and_stops(browser: Any, viewer: Viewer) -> None:
         f"live?model={MODEL}&data=digits&index=3&attack=igsm&s.steps=4&s.stop=False&s.epsilon=0.3"
     )
     open_view(
-        browser, viewer.url + where, "document.querySelectorAll('#li-settings .field').length >= 4"
+        browser, viewer.at(where), "document.querySelectorAll('#li-settings .field').length >= 4"
     )
     wait(browser, "document.querySelector('#li-preview img')")
     browser.find_element("id", "li-run").click()

@@ -96,7 +96,7 @@ def test_a_tick_changes_the_answer(browser: Any, small_run: Run) -> None:
     index = fooled(small_run)
     browser.get_log("browser")
     with open_viewer(small_run.path, port=0) as viewer:
-        browser.get(f"{viewer.url}layer?cell={ATTACKED.slug}&input={index}&tap=1")
+        browser.get(viewer.at(f"layer?cell={ATTACKED.slug}&input={index}&tap=1"))
         _until(browser, "document.querySelectorAll('.tick').length")
         _says(browser, "Attacked, nothing put back")
         browser.find_element("css selector", ".tick").click()

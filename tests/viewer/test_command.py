@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -40,8 +41,10 @@ def test_an_address_elsewhere_is_refused(run: Run) -> None:
         open_viewer(run.path, host="no such host", port=0)
 
 
-def test_off_loopback_the_address_holds_the_token(run: Run) -> None:
-    with open_viewer(run.path, host="0.0.0.0", port=0) as viewer:
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_address_holds_the_token(run: Run, host: str) -> None:
+    with open_viewer(run.path, host=host, port=0) as viewer:
+        assert viewer.at("layer?tap=1").endswith(f"/layer?tap=1&token={viewer.token}")
         assert viewer.token is not None
         assert viewer.url.endswith(f"?token={viewer.token}")
 
@@ -61,7 +64,11 @@ def test_the_first_line_is_the_address(run: Run) -> None:
             assert server.stdout is not None
             url = server.stdout.readline().strip()
             assert url.startswith("http://127.0.0.1:")
-            with urllib.request.urlopen(url, timeout=20) as answer:
+            assert "?token=" in url
+            visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with visitor.open(url, timeout=20) as answer:
                 assert b"undertow-palette" in answer.read()
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(url.partition("?")[0], timeout=20)
         finally:
             server.terminate()

@@ -32,8 +32,9 @@ def _place(viewer: Viewer) -> tuple[str, int]:
 
 
 def _honest(viewer: Viewer, path: str = "") -> tuple[int, str]:
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     try:
-        with urllib.request.urlopen(viewer.url + path, timeout=10) as answer:
+        with browser.open(viewer.at(path), timeout=10) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

@@ -13,14 +13,12 @@ def view(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The port; 0 for any free one.")
     ] = 8050,
-    host: Annotated[
-        str, typer.Option(help="The address to listen on; any but loopback needs a token.")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     token: Annotated[
         str | None,
         typer.Option(
             envvar="UNDERTOW_TOKEN",
-            help="The token that visitors show; made if needed and not given.",
+            help="The token that visitors show; made if none is given.",
         ),
     ] = None,
     other: Annotated[

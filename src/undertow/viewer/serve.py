@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import secrets
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -37,7 +38,7 @@ class Viewer:
 
     Args:
         server: listens already.
-        url: where it is reached, the token included where one is needed.
+        url: where it is reached, the token included.
         token: that token.
     """
 
@@ -46,6 +47,12 @@ class Viewer:
         self._thread: Thread | None = None
         self.url = url
         self.token = token
+
+    def at(self, path: str) -> str:
+        """The address of one of its pages, the token included: ``layer?tap=1``."""
+        home, _, token = self.url.partition("?")
+        joint = "&" if "?" in path else "?"
+        return home + path + (f"{joint}{token}" if token else "")
 
     def serve_forever(self) -> None:
         """Serve until interrupted."""
@@ -135,9 +142,10 @@ def open_viewer(
     Args:
         run: the run's directory.
         others: further runs to compare it with.
-        host: the address to listen on. On any but a loopback address visitors need a token.
+        host: the address to listen on.
         port: the port; 0 for any that is free.
-        token: the token; made where one is needed and none is given.
+        token: what visitors must show, on this machine, too, where others may be at work; made
+            where none is given.
         models: further models for live attacks, as ``load_model`` takes them.
 
     Raises:
@@ -145,7 +153,7 @@ def open_viewer(
         Foreign: for a directory that is no run.
         Unavailable: for a port that is taken.
     """
-    door = door_for(host, token)
+    door = door_for(host, token or secrets.token_urlsafe(24))
     source, further = open_source(run), [open_source(r) for r in others]
     source.warm()
     app = make_app(source, door, others=further, models=models)
