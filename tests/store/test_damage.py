@@ -168,3 +168,25 @@ def test_a_ledger_that_lost_whole_lines_is_found(whole: Path, tmp_path: Path) ->
     assert "has lost 1 of" in _told(run)
     (run / "ledger.jsonl").write_bytes(b"".join([*lines[:3], *lines[4:]]))
     assert "has lost 1 of" in _told(run)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("report", "{run}"), ("export", "{run}"), ("runs", "answer", "{run}"),
+     ("study", "{spec}", "--out", "{run}")],
+)  # fmt: skip
+def test_who_meets_a_damaged_chunk_says_which_and_what_mends_it(
+    command: tuple[str, ...], whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, spec = tmp_path / "run", tmp_path / "study.yaml"
+    shutil.copytree(whole, run)
+    shutil.copy(run / "spec.yaml", spec)
+    chunk = next(p for p in sorted(run.rglob("oip/c.*")) if "benign" in str(p))
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(bytes(data))
+    assert run_command([word.format(run=run, spec=spec) for word in command]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len([line for line in said if line.startswith("undertow:")]) == 1
+    assert str(chunk) in said[-1]
+    assert f"undertow runs check --repair '{run}'" in said[-1]

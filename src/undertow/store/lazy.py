@@ -128,4 +128,12 @@ class ChunkedArray(BackendArray):
         try:
             return decode(data, self.layout)
         except ValueError as error:
-            raise ValueError(f"'{file}' is damaged: {error}") from error
+            raise Foreign(f"'{file}' is damaged: {error}{_mended(file)}") from error
+
+
+def _mended(file: Path) -> str:
+    """How to mend the run that a file of its results belongs to."""
+    run = next((place.parent for place in file.parents if place.name == "results.zarr"), None)
+    if run is None:
+        return ""
+    return f"; mend it: undertow runs check --repair '{run}', then the study's own command"
