@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from undertow.studies.asked.roles import adapted, defended_models, pairings
 from undertow.studies.asked.spec import StudySpec
 from undertow.studies.done.sanity import sanity
 from undertow.studies.run import study
+from undertow.studies.trace import trace
 
 OWN = """
 import torch
@@ -140,6 +142,27 @@ def test_an_exemplar_says_when_it_was_rejected(run: Run, own: tuple[str, str]) -
         cell = run.exemplar(Cell(own[0], "blind"), told.index)
         assert ("rejected" in told.sentences[0]) == bool(cell["rejected"].values[-1])
         assert (told.kind == "fooled") == bool(cell.attrs["success"])
+
+
+def test_one_input_is_followed_with_and_without_a_thought_of_the_defence(
+    own: tuple[str, str], run: Run, tmp_path: Path
+) -> None:
+    """Of an input that the blind attack had rejected: what is told of it, either way."""
+    refused = run.attacks(Cell(own[0], "blind"))
+    index = int(refused["index"].values[np.flatnonzero(refused["rejected"].values)[0]])
+    told = {}
+    for unaware in (True, False):
+        found = trace(
+            model=own[0], attack="pgd", data="digits", index=index, settings=SETTINGS, readers=0,
+            unaware=unaware, out=tmp_path / str(unaware),
+        )  # fmt: skip
+        assert found.answers is not None
+        assert not [r for r in found.records.values() if r.state == "failed"]
+        (told[unaware],) = found.answers.explanations
+    assert "→ rejected after" in told[True].sentence
+    assert "the defence rejects it" in told[True].sentence
+    assert told[True].kind == "held"
+    assert told[False].kind == "fooled"
 
 
 def test_there_must_be_a_defence_to_know_nothing_of(own: tuple[str, str], tmp_path) -> None:

@@ -42,6 +42,7 @@ def explain(
     device: Device = "cpu",
     seed: options.Seed = 0,
     precision: options.Gradients = options.FLOAT32,
+    unaware: options.Unaware = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -59,7 +60,7 @@ def explain(
         size=options.square(size),
         mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
         taps=taps or (), readers=readers, out=out, data_dir=data_dir, device=device, seed=seed,
-        precision=precision, progress=terminal(quiet=quiet or as_json),
+        precision=precision, unaware=unaware, progress=terminal(quiet=quiet or as_json),
     )  # fmt: skip
     if as_json:
         told = run.answers.explanations if run.answers else ()

@@ -32,6 +32,14 @@ Gradients = Annotated[
         "every success is verified in float32.",
     ),
 ]
+Unaware = Annotated[
+    bool,
+    typer.Option(
+        "--unaware",
+        help="Attack what is behind a network's defence, without a thought of it; the whole then "
+        "judges what came of it.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Set = Annotated[
     list[str] | None,

@@ -32,6 +32,7 @@ def trace(
     device: Device = "cpu",
     seed: options.Seed = 0,
     precision: options.Gradients = options.FLOAT32,
+    unaware: options.Unaware = False,
     quiet: Quiet = False,
 ) -> None:
     """Follow one input through an attack, step by step, and say what it did to the flow.
@@ -47,7 +48,7 @@ def trace(
         size=options.square(size),
         mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
         taps=taps or (), readers=readers, out=out, data_dir=data_dir, device=device, seed=seed,
-        precision=precision, progress=terminal(quiet=quiet),
+        precision=precision, unaware=unaware, progress=terminal(quiet=quiet),
     )  # fmt: skip
     say_explained(run)
     finish(run)

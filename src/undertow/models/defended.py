@@ -54,8 +54,8 @@ class Defended(Around):
         """
         return x.new_zeros(len(x), 0)
 
-    def forward(self, x: Images) -> Logits:
-        """Logits (sample, class)."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (sample, class); as many rows as maps were put back, where some were."""
         logits: Tensor = logits_in(self.network(self.reform(x)))
         return logits
 

@@ -100,8 +100,8 @@ def explain(
         out: the run directory; a temporary one by default.
         progress: told how far it is.
         options: as :func:`run_explanation` takes them: ``mean``, ``std``, ``output``,
-            ``classes``, ``size``, ``taps``, ``readers``, ``precision``, ``data_dir``, ``device``,
-            ``seed``.
+            ``classes``, ``size``, ``taps``, ``readers``, ``precision``, ``unaware``, ``data_dir``,
+            ``device``, ``seed``.
 
     Returns:
         Sentences and numbers, and the run behind them.
@@ -141,14 +141,17 @@ def run_explanation(
     name: str | None = None,
     iterates: int | None = ITERATES,
     precision: Precision = "float32",
+    unaware: bool = False,
     progress: Progress = SILENT,
 ) -> Run:
     """The run of an explanation; see :func:`explain`.
 
+    ``unaware``: of a defended network what is behind the defence is attacked.
+
     ``iterates`` of the attack are measured at most, or all where it is ``None``.
     """
-    if attack is None and (settings or target is not None):
-        raise BadInput("settings and a target belong to an attack: name one")
+    if attack is None and (settings or target is not None or unaware):
+        raise BadInput("settings, a target and unaware belong to an attack: name one")
     title, card = _titled(model)
     one = _Asked(image, card, beside, data_dir, size, progress)
     label, readers = one.label(label), one.readers(readers)
@@ -158,7 +161,9 @@ def run_explanation(
         ),
         **told_of(title, mean, std, output, taps),
         plugins=({"attack": attack},) if attack is not None and is_source(attack) else (),
-        attacks=() if attack is None else (followable(attack, settings or {}, target),),
+        attacks=() if attack is None else (
+            followable(attack, settings or {}, target).model_copy(update={"unaware": unaware}),
+        ),
         data=DataSpec(
             name=one.name, inputs=one.count + one.others, select="all", first=one.first,
             beside=one.beside, size=one.size, references="beside" if readers == 0 else "train",

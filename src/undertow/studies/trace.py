@@ -35,6 +35,7 @@ def trace(
     device: str = "cpu",
     seed: int = 0,
     precision: Precision = "float32",
+    unaware: bool = False,
     progress: Progress = SILENT,
 ) -> Run:
     """Follow one input through every iterate of an attack, controls of the same norms beside it.
@@ -58,6 +59,7 @@ def trace(
         device: where to compute.
         seed: the one seed.
         precision: of the attack's gradients, as ``craft`` takes it.
+        unaware: of a defended network attack what is behind the defence.
         progress: told how far it is.
 
     Raises:
@@ -65,7 +67,10 @@ def trace(
     """
     named = attack.rpartition(":")[2]
     name = f"trace-{flat_name(model)}-{named}-{index}"
-    options = (settings or None, target, mean, std, output, classes, size, tuple(taps) or None)
+    options = (
+        settings or None, target, mean, std, output, classes, size, tuple(taps) or None,
+        *([True] if unaware else []),
+    )  # fmt: skip
     usual = (data, readers, seed, precision) == ("cifar10", 2000, 0, "float32")
     if not usual or any(option is not None for option in options):
         asked = (data, readers, seed, precision, *options)
@@ -74,5 +79,5 @@ def trace(
         model, f"{data}:{index}", attack=attack, settings=settings, target=target, mean=mean,
         std=std, output=output, classes=classes, size=size, taps=taps, readers=readers,
         out=out or Path("runs") / name, data_dir=data_dir, device=device, seed=seed, name=name,
-        iterates=None, precision=precision, progress=progress,
+        iterates=None, precision=precision, unaware=unaware, progress=progress,
     )  # fmt: skip
