@@ -155,15 +155,12 @@ def run_explanation(
     title, card = _titled(model)
     one = _Asked(image, card, beside, data_dir, size, progress)
     label, readers = one.label(label), one.readers(readers)
+    parts = filter(None, ("explain", title, Path(one.called).name, attack))
     spec = StudySpec(
-        name=flat_name(
-            name or "-".join(["explain", title, Path(one.called).name, *filter(None, [attack])])
-        ),
+        name=flat_name(name or "-".join(parts)),
         **told_of(title, mean, std, output, taps),
         plugins=({"attack": attack},) if attack is not None and is_source(attack) else (),
-        attacks=() if attack is None else (
-            followable(attack, settings or {}, target).model_copy(update={"unaware": unaware}),
-        ),
+        attacks=() if attack is None else (followable(attack, settings or {}, target, unaware),),
         data=DataSpec(
             name=one.name, inputs=one.count + one.others, select="all", first=one.first,
             beside=one.beside, size=one.size, references="beside" if readers == 0 else "train",
@@ -227,7 +224,9 @@ def flat_name(words: str) -> str:
     return "".join(c if c.isalnum() or c in "_.-" else "-" for c in words).lstrip(".")[:100]
 
 
-def followable(attack: str, settings: Mapping[str, Any], target: int | str | None) -> AttackSpec:
+def followable(
+    attack: str, settings: Mapping[str, Any], target: int | str | None, unaware: bool = False
+) -> AttackSpec:
     """An attack on one model whose steps can be followed.
 
     Raises:
@@ -239,7 +238,7 @@ def followable(attack: str, settings: Mapping[str, Any], target: int | str | Non
         controls = "models" not in entry.needs
         what = "is a control without steps" if controls else "is aimed at several models, too many"
         raise BadInput(f"{entry.name} {what} to follow; choose another attack")
-    return AttackSpec(name=entry.name, settings=dict(settings), target=target)
+    return AttackSpec(name=entry.name, settings=dict(settings), target=target, unaware=unaware)
 
 
 class _Asked:
