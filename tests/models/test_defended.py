@@ -243,6 +243,11 @@ def test_a_network_of_ones_own_is_shielded_and_loaded(tmp_path):
     assert tuple(loaded.shape.tolist()) == (1, 16, 16)
 
 
+def test_an_untrained_network_is_not_shielded(tmp_path):
+    with pytest.raises(BadInput, match="which is chance: shield a trained one"):
+        shield_own(_digits_factory(tmp_path), data="digits", out=tmp_path, shielding=QUICK)
+
+
 def _digits_factory(folder):
     file = folder / "mine.py"
     file.write_text("from undertow.models.digits_cnn import digits_cnn\n")

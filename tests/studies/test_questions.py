@@ -183,6 +183,21 @@ def test_q3_counts_success_and_stalling() -> None:
     assert rates["adaptive − regular, success"] == pytest.approx(0.8)
 
 
+def test_q3_does_not_call_a_defence_sound_on_an_attack_that_fails_a_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hits(cell: Cell) -> np.ndarray:
+        return _only({"adaptive": 0.2, "regular": 0.1}.get(cell.attack, 0.0))
+
+    assert _ask("q3", lambda *_: 1.0, hits)[2].verdict == "contradicted"
+    row = {"check": "success without a bound", "value": 0.1, "against": 1.0, "holds": False}
+    monkeypatch.setitem(STRENGTHS["adaptive"], "sanity", [row])
+    claim = _ask("q3", lambda *_: 1.0, hits)[2]
+    assert claim.verdict == "inconclusive"
+    assert "not to be trusted: success without a bound 10 %" in claim.reason
+    assert "passes 0 of 1 checks" in claim.sentence
+
+
 def test_a_verdict_must_hold_under_both_estimators() -> None:
     def shift(cell: Cell, estimator: str) -> np.ndarray:
         one, other = ("adaptive", "regular") if estimator == "binned" else ("regular", "adaptive")

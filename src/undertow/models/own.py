@@ -92,13 +92,7 @@ def trim_own(
     network = load_model(spec, weights=weights)
     fit, held_out, test = _parts(data, data_dir, progress)
     _check_fits(network, held_out)
-    before = evaluate(network, held_out).accuracy
-    chance = 1 / len(held_out.classes)
-    if before < chance + _LEARNT * (1 - chance):
-        raise BadInput(
-            f"the network classifies {100 * before:.0f} % of held-out images, which is chance: "
-            "trim a trained one, or give its weights"
-        )
+    _check_trained(network, held_out, "trim")
     settings = settings or Trimming()
     _claim(
         Path(out),
@@ -241,13 +235,15 @@ def shield_own(
         progress: told about the training.
 
     Raises:
-        BadInput: if the network does not take these images.
+        BadInput: if the network does not take these images, or classifies them no better than
+            chance.
         Foreign: if ``out`` holds the checkpoint of another training.
     """
     check_writable(Path(out))
     network = load_model(spec, weights=weights)
     fit, held_out, test = _parts(data, data_dir, progress)
     _check_fits(network, held_out)
+    _check_trained(network, held_out, "shield")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "magnet"))
         defended = Magnet(network, channels=fit.shape[0], shape=fit.shape)
@@ -283,6 +279,20 @@ def _check_fits(network: nn.Module, images: ImageSet) -> None:
         reason = str(error).splitlines()[0]
         raise BadInput(f"the network does not take images of {shape}: {reason}") from None
     check_output(logits, x, len(images.classes))
+
+
+def _check_trained(network: nn.Module, held_out: ImageSet, what: str) -> None:
+    """Whether a network has learnt anything of these classes.
+
+    Raises:
+        BadInput: if it classifies them no better than chance.
+    """
+    right, chance = evaluate(network, held_out).accuracy, 1 / len(held_out.classes)
+    if right < chance + _LEARNT * (1 - chance):
+        raise BadInput(
+            f"the network classifies {100 * right:.0f} % of held-out images, which is chance: "
+            f"{what} a trained one, or give its weights"
+        )
 
 
 def _claim(out: Path, told: dict[str, Any]) -> None:

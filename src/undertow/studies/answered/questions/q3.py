@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -131,8 +131,14 @@ def _further(results: Results, pair: Pairing, rng: np.random.Generator) -> Claim
 
 
 def _fallen(results: Results, pair: Pairing) -> Ruled:
+    """What the rule says; that a defence holds is not said of an attack that fails a check."""
     regular, adaptive = _cells(pair)
-    return gets_around(results.success(adaptive), results.success(regular))
+    told = gets_around(results.success(adaptive), results.success(regular))
+    doubt = _doubts(results, pair)
+    if told.verdict != "contradicted" or not doubt:
+        return told
+    reason = f"{told.reason}, but the attack is not to be trusted: {doubt}"
+    return replace(told, verdict="inconclusive", reason=reason)
 
 
 def _hindered(results: Results, pair: Pairing, told: Ruled) -> Claim:
@@ -152,14 +158,10 @@ def _hindered(results: Results, pair: Pairing, told: Ruled) -> Claim:
     seen = "".join(
         f" ({percent(x)} rejected)" for x in rates if x.name == f"rejected, {regular.attack}"
     )
-    why, doubt = told.reason, _doubts(results, pair)
-    if doubt and told.verdict == "contradicted":
-        why = f"{why}, but the attack is not to be trusted: {doubt}"
-        told = Ruled("inconclusive", told.value, told.low, told.high, told.n)
     return Claim(
         claim=f"{_first(_defence(results.spec, pair.model))} ({pair.model}) hinders "
         f"{_words(pair)}, and the adaptive attack gets around it.",
-        verdict=told.verdict, reason=why, rule="gets around",
+        verdict=told.verdict, reason=told.reason, rule="gets around",
         sentence=f"On {pair.model}, {regular.attack} succeeds on {percent(rates[0])} of the inputs"
         f"{seen} (on {percent(rates[2])} its gradients vanish), {adaptive.attack} on "
         f"{percent(rates[1])}.{_checked(results, pair)}",
@@ -257,7 +259,7 @@ def _often(spec: StudySpec, pairs: tuple[Pairing, ...], fallen: list[Ruled]) -> 
     for pair, told in zip(pairs, fallen, strict=True):
         found.setdefault(pair.model, []).append((pair, told))
     models = defended_models(spec)
-    if len(models) < 2:
+    if len(models) < 2 or not found:
         return ()
     fell, held, parts = 0, 0, []
     for model, rows in found.items():
