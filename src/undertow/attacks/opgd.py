@@ -12,26 +12,58 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import one_hot
 
-from undertow.attacks.igsm import IGSM
 from undertow.attacks.parts.balls import linf_project
 from undertow.attacks.parts.rows import kept, size
-from undertow.attacks.parts.settings import count
-from undertow.types import Draws, Goal, Images, Iterate, Iterates, Logits, Oracle
+from undertow.attacks.parts.settings import check, count, number
+from undertow.types import (
+    Attack,
+    Draws,
+    Goal,
+    Images,
+    Iterate,
+    Iterates,
+    Logits,
+    Norm,
+    Oracle,
+)
 
 __all__ = ["OPGD"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OPGD(IGSM):
+class OPGD(Attack):
     """Sign steps along the margin's gradient or the suspicion's, each without the other's part.
 
-    Its settings are those of IGSM. On a network without detectors it descends the margin of the
-    logits.
+    On a network without detectors it descends the margin of the logits.
+
+    Args:
+        epsilon: largest change of a component, in (0, 1].
+        alpha: change of a component in one step; by default 2.5·ε/steps.
+        steps: at most so many steps.
+        stop: whether an input is done as soon as the goal is reached.
     """
 
     name: ClassVar[str] = "opgd"
+    norm: ClassVar[Norm] = "linf"
+    strength: ClassVar[str | None] = "epsilon"
 
+    epsilon: float = number(8 / 255, 0, 1, above=True)
+    alpha: float | None = number(None, 0, 1, above=True)
     steps: int = count(40)
+    stop: bool = True
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def spends(self) -> bool:
+        """Without ``stop`` the whole budget is used; the last success counts."""
+        return not self.stop
+
+    @property
+    def stops_at_success(self) -> bool:
+        """As set by ``stop``."""
+        return self.stop
 
     def iterates(self, model: Oracle, x0: Images, goal: Goal, *, draws: Draws) -> Iterates:
         """Yield one step of α at a time; note ``hiding``: whether it lessened suspicion."""
