@@ -67,6 +67,7 @@ def test_one_measure_holds_the_classes_that_matter(network: nn.Module, pictures:
         assert np.isfinite(found[name].values).all()
 
 
+@pytest.mark.slow
 def test_jsma_comes_to_an_end_in_memory(network: nn.Module, pictures: ImageSet) -> None:
     x = pictures[12:13][0]
     y = network(x).argmax(1)

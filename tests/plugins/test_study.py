@@ -30,7 +30,7 @@ SPEC: dict[str, Any] = {
     "estimator": "mine_estimator.py:Spearman",
     "null": "mine_null.py:mirror",
     "questions": ["mine_question.py:QUIET"],
-    "exemplars": 2,
+    "exemplars": 1,
     "exemplar_attack": "mine_attack.py:Fade",
     "matrices": 1,
     "readers": 200,

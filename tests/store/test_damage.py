@@ -77,11 +77,11 @@ KINDS = ("removed", "cut short", "one bit turned")
 
 
 def test_damage_to_any_file_is_found(whole: Path, tmp_path: Path) -> None:
-    """The run's own files in every way, of the others every fiftieth in one of them."""
+    """The run's own files in every way, of the others every hundredth in one of them."""
     files = _files(whole)
     assert len(files) > 100
     own = [(f, kind) for f in files if len(f.parts) < 2 for kind in KINDS]
-    some = [(f, KINDS[k % 3]) for k, f in enumerate(f for f in files if len(f.parts) > 1)][::50]
+    some = [(f, KINDS[k % 3]) for k, f in enumerate(f for f in files if len(f.parts) > 1)][::100]
     assert _unseen(whole, tmp_path / "run", own + some) == []
 
 
@@ -102,15 +102,15 @@ def test_lost_folders_and_swapped_files_are_found(whole: Path, tmp_path: Path) -
     shutil.copytree(whole, run)
     groups = [p for p in sorted((run / "results.zarr").iterdir()) if p.is_dir()]
     cells = [p for group in groups for p in sorted(group.iterdir()) if p.is_dir()]
-    arrays = [p for cell in cells[::5] for p in sorted(cell.iterdir())[:2] if p.is_dir()]
-    for folder in [run / "results.zarr", *groups[::2], *cells[::3], *arrays]:
+    arrays = [p for cell in cells[::9] for p in sorted(cell.iterdir())[:2] if p.is_dir()]
+    for folder in [run / "results.zarr", *groups[::2], *cells[::7], *arrays]:
         folder.rename(aside)
         assert _told(run), folder
         aside.rename(folder)
     assert _told(run) == ""
     chunks = [p for p in run.rglob("c.0*") if _next(p).is_file()]
     swapped = 0
-    for chunk in chunks[:40:5]:
+    for chunk in chunks[:40:8]:
         other = _next(chunk)
         one, two = chunk.read_bytes(), other.read_bytes()
         if one == two:

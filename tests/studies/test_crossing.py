@@ -43,7 +43,7 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> Run:
              "settings": {"adaptive": True, "outputs": "softmax", "temperature": 2.0}},
             {"name": "ensemble", "settings": {"attack": {"name": "igsm", "epsilon": 0.3}}},
         ),
-        readers=200, exemplars=3, shard=6, questions=("q1", "q2", "q3", "q4", "q5"),
+        readers=200, exemplars=1, shard=6, questions=("q1", "q2", "q3", "q4", "q5"),
     )  # type: ignore[arg-type]  # fmt: skip
     return study(spec, out=folder / "run")
 

@@ -96,6 +96,7 @@ def _short_of_memory(monkeypatch: pytest.MonkeyPatch, room: int, error: Exceptio
     return sizes
 
 
+@pytest.mark.slow
 def test_a_shard_that_does_not_fit_in_memory_is_halved(
     small_run: Run, small_spec: StudySpec, fresh_out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
