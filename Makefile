@@ -3,7 +3,8 @@
 #   make check   formatting, lint, types, import rules, documentation
 #   make test    the tests (make test-slow adds those that take minutes)
 #   make bench   the benchmarks, as tables of ratios
-#   make docs    pages that are generated from the code
+#   make docs    the pages that are made from the code, and the site of all pages: docs/_build/html
+#   make dist    wheel and sdist, checked, installed elsewhere and tried
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,10 +16,10 @@ OUT ?= runs/quick
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
 .DEFAULT_GOAL := help
-.PHONY: help study check test test-slow bench docs lock clean
+.PHONY: help study check test test-slow bench docs notebooks dist clean
 
 help:
-	@sed -n 's/^# *//p' Makefile | head -6
+	@sed -n 's/^# *//p' Makefile | head -7
 
 # torch comes first, at its pinned version: on its own it may be a much smaller CPU build.
 $(VENV)/base: requirements/torch.txt requirements/base.txt pyproject.toml
@@ -31,6 +32,10 @@ $(VENV)/base: requirements/torch.txt requirements/base.txt pyproject.toml
 $(VENV)/test: $(VENV)/base requirements/test.txt
 	$(PIP) -r requirements/test.txt
 	$(PIP) --no-deps -r requirements/peers.txt
+	@touch $@
+
+$(VENV)/docs: $(VENV)/test requirements/docs.txt
+	$(PIP) -r requirements/docs.txt
 	@touch $@
 
 study: $(VENV)/base
@@ -54,8 +59,20 @@ test-slow: $(VENV)/test
 bench: $(VENV)/test
 	$(BIN)/python -m benchmarks
 
-docs: $(VENV)/test
+# Warnings are errors; nothing is fetched.
+docs: $(VENV)/docs
 	$(BIN)/python docs/build.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+# Runs the notebooks anew and stores what they put out.
+notebooks: $(VENV)/docs
+	$(BIN)/python docs/pages/notebooks.py
+
+dist: $(VENV)/test
+	$(PIP) -r requirements/dist.txt
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python .ci/try_wheel.py dist
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

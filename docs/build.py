@@ -1,224 +1,79 @@
-"""Write the pages that are generated from the code, or check that they are up to date.
+"""Write the pages that are made from the code, or check that they are up to date.
 
 Usage: python docs/build.py [--check]
 
-Every registry key, command option and stored variable gets a line on a page because the page is
-made from the registry itself; ``--check`` fails when a page differs from the code, when a registry
-entry has no docstring, or when a link in a page leads nowhere.
+Every registry key, command option, study key, stored variable and public name gets a line on a page
+because the page is made from the thing itself; ``--check`` fails when a page differs from the code,
+when something says nothing of itself, or when a link in a page leads nowhere. ``make docs`` then
+makes the site of all pages.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import MISSING, fields, is_dataclass
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from inspect import getdoc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from typer.main import get_command
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+sys.path.insert(0, str(DOCS))
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
-REGISTRIES = {
-    "Attacks": "undertow.attacks:ATTACKS",
-    "Estimators": "undertow.information:ESTIMATORS",
-    "Nulls": "undertow.information:NULLS",
-    "Rankings": "undertow.measuring.carriers:RANKINGS",
-    "Data sets": "undertow.data:DATASETS",
-    "Models": "undertow.models:MODELS",
-    "Defences": "undertow.models.defences:DEFENCES",
-    "Figures": "undertow.figures:FIGURES",
-    "Questions": "undertow.studies.answered.questions:QUESTIONS",
-    "Executors": "undertow.studies.done.executors:EXECUTORS",
-}
+from pages import api, detection, gallery, reference, results  # noqa: E402
 
-
-def _load(path: str) -> object:
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
-
-
-def _first_line(thing: object) -> str:
-    return (getdoc(thing) or "").strip().splitlines()[0] if getdoc(thing) else ""
-
-
-def _settings(kind: object) -> Iterable[str]:
-    if not isinstance(kind, type) or not is_dataclass(kind):
-        return
-    for field in fields(kind):
-        if field.default is not MISSING:
-            default = f"`{field.default}`"
-        elif field.default_factory is not MISSING:
-            default = f"`{_words(field.default_factory())}`"
-        else:
-            default = "required"
-        yield f"`{field.name}` = {default}"
-
-
-def _words(value: object) -> str:
-    """A default as words: an object by its name, never by its address."""
-    name = getattr(value, "name", None) or getattr(value, "__name__", None)
-    return str(name) if name else str(value)
-
-
-def registries() -> str:
-    """One table a registry: every key, what it is and what it takes."""
-    out = ["# Names", "", "Every name that a command, a study or a function takes.", ""]
-    for title, path in REGISTRIES.items():
-        out += [f"## {title}", "", "| name | what it is | settings |", "|---|---|---|"]
-        for entry in _load(path).entries():  # type: ignore[attr-defined]
-            settings = ", ".join(_settings(entry.load()))
-            out.append(f"| `{entry.name}` | {entry.summary} | {settings} |")
-        out.append("")
-    return "\n".join(out)
-
-
-def _walk(command: Any, path: tuple[str, ...]) -> Iterable[tuple[str, Any]]:
-    if hasattr(command, "commands"):
-        for name, child in sorted(command.commands.items()):
-            yield from _walk(child, (*path, name))
-    else:
-        yield " ".join(path), command
-
-
-def commands() -> str:
-    """Every command with every argument and option."""
-    from undertow.cli.app import app
-
-    out = ["# Commands", ""]
-    for name, command in _walk(get_command(app), ("undertow",)):
-        out += [f"## `{name}`", "", (command.help or "").strip(), ""]
-        for parameter in command.params:
-            label = ", ".join(f"`{o}`" for o in (*parameter.opts, *parameter.secondary_opts))
-            text = getattr(parameter, "help", None) or "no description"
-            if parameter.param_type_name == "argument":
-                label = f"`{parameter.name.upper()}`"
-            out.append(f"- {label}: {text}")
-        out.append("")
-    return "\n".join(out)
-
-
-def schema() -> str:
-    """Every variable of a run directory."""
-    from undertow.store.schema import GROUPS, SCHEMA_VERSION
-
-    out = ["# The run directory", "", f"Schema version {SCHEMA_VERSION}.", ""]
-    for group in GROUPS.values():
-        out += [
-            f"## `/{group.name}`",
-            "",
-            group.doc,
-            "",
-            "| variable | axes | unit | what it is |",
-            "|---|---|---|---|",
-        ]
-        out += [
-            f"| `{v.name}` | {' '.join(v.dims)} | {v.unit} | {v.doc} |"
-            for v in group.variables.values()
-        ]
-        out.append("")
-    return "\n".join(out)
-
-
-def exports() -> str:
-    """What `undertow export` writes: columns of the tables, tags of TensorBoard."""
-    from undertow.report.tensorboard import TAGS
-    from undertow.report.tracking import METRICS
-    from undertow.store.export import COLUMNS
-
-    out = ["# Exports", "", "What `undertow export RUN --format FORMAT` writes.", ""]
-    for title, extra, told in (
-        ("Tables: csv, parquet, netcdf", "export", COLUMNS),
-        ("TensorBoard: tensorboard", "tensorboard", TAGS),
-        ("MLflow and Weights & Biases: mlflow, wandb", "mlflow", METRICS),
-    ):
-        needs = "CSV needs nothing more; the others need" if extra == "export" else "It needs"
-        also = " or `undertow[wandb]`" if extra == "mlflow" else ""
-        out += [f"## {title}", "", f"{needs} `pip install 'undertow[{extra}]'`{also}.", ""]
-        if extra == "export":
-            out += [
-                'A `.nc` file has one group a cell: `xr.open_dataset("profiles.nc")` shows which, '
-                '`xr.open_dataset("profiles.nc", group=GROUP)` opens one.',
-                "",
-            ]
-        out += ["| name | what it is |", "|---|---|"]
-        out += [f"| `{name}` | {words} |" for name, words in told.items()] + [""]
-    return "\n".join(out)
-
-
-def models() -> str:
-    """The page of the shipped models, from their cards."""
-    from undertow.models.page import page
-
-    return page()
-
-
-def results() -> str:
-    """The page of results, from what a run answered."""
-    return _beside("results").page()
-
-
-def detection() -> str:
-    """The page on detectors, from what their benchmark kept."""
-    return _beside("detection").page()
-
-
-def _beside(name: str) -> Any:
-    """A module in this folder, wherever this one was started from."""
-    spec = spec_from_file_location(name, DOCS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from undertow.models.page import page as models  # noqa: E402
 
 PAGES: dict[str, Callable[[], str]] = {
-    "names.md": registries,
-    "commands.md": commands,
-    "run-directory.md": schema,
-    "exports.md": exports,
-    "models.md": models,
-    "results.md": results,
-    "detection.md": detection,
+    "reference/names.md": reference.registries,
+    "reference/commands.md": reference.commands,
+    "reference/study.md": reference.study,
+    "reference/run-directory.md": reference.schema,
+    "reference/exports.md": reference.exports,
+    "reference/models.md": models,
+    "reference/api/index.md": api.index,
+    **{f"reference/api/{room}.md": partial(api.page, room) for room in api.ROOMS},
+    "results/index.md": results.index,
+    **{f"results/{name}.md": partial(results.page, name) for name in results.kept()},
+    "results/detection.md": detection.page,
+    "gallery/index.md": gallery.page,
 }
 
 
 def undocumented() -> list[str]:
-    """Registry entries without a docstring, and options without help."""
+    """What says nothing of itself."""
     faults = []
-    for title, path in REGISTRIES.items():
-        for entry in _load(path).entries():  # type: ignore[attr-defined]
-            if not _first_line(entry.load()) and not entry.summary:
+    for title, path in reference.REGISTRIES.items():
+        for entry in reference.load(path).entries():  # type: ignore[attr-defined]
+            if not reference.first_line(entry.load()) and not entry.summary:
                 faults.append(f"{title}: '{entry.name}' has no description")
-    faults += [
-        f"commands.md: {line}" for line in commands().splitlines() if "no description" in line
-    ]
-    return faults
+    for page in (reference.commands, reference.study):
+        faults += [line for line in page().splitlines() if "no description" in line]
+    return faults + api.undocumented()
 
 
 def broken_links() -> list[str]:
     """Relative links in Markdown pages that lead nowhere."""
     faults = []
-    for page in (*ROOT.glob("*.md"), *DOCS.glob("*.md")):
+    for page in (*ROOT.glob("*.md"), *ROOT.glob(".github/**/*.md"), *DOCS.rglob("*.md")):
+        if "_build" in page.parts:
+            continue
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if "://" not in target and not (page.parent / target).exists():
+            if not re.match(r"\w+:", target) and not (page.parent / target).exists():
                 faults.append(f"{page.relative_to(ROOT)}: link to {target} leads nowhere")
     return faults
 
 
 def main(check: bool) -> int:
+    """Write or check all; the exit code."""
     faults = []
     for name, make in PAGES.items():
         text, path = make().rstrip() + "\n", DOCS / name
         if check:
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 faults.append(f"docs/{name} differs from the code; run `make docs`")
-        else:
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             print(f"wrote docs/{name}")
     faults += undocumented() + broken_links()

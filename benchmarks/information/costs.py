@@ -102,8 +102,8 @@ def profiles(rounds: int, name: str) -> list[dict[str, Any]]:
 def classes(rounds: int) -> list[dict[str, Any]]:
     """Networks of 1,000 classes at 224 pixels, batch 8: measuring, passes included, by forward.
 
-    The first is the network of ``docs/imagenet.md``; the others are those of transformers' own
-    configurations with random weights. The inputs are noise, which costs the same.
+    The first is the network of ``docs/how-to/imagenet.md``; the others are those of transformers'
+    own configurations with random weights. The inputs are noise, which costs the same.
     """
     return [_classes(name, build(), rounds) for name, build in _networks().items()]
 

@@ -10,16 +10,41 @@ import sys
 from contextlib import redirect_stdout
 from hashlib import sha256
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from undertow.errors import BadInput, UndertowError, UnknownName
+from undertow.errors import BadInput, Unavailable, UndertowError, UnknownName
 
 OWN: Final = "undertow_file_"
 """How the modules of the user's files are called."""
 
-__all__ = ["culprit", "digest", "import_file", "import_source", "is_source", "load_object"]
+__all__ = [
+    "culprit",
+    "digest",
+    "import_file",
+    "import_source",
+    "is_source",
+    "load_object",
+    "needed",
+]
+
+
+def needed(what: str, extra: str, *modules: str) -> None:
+    """That what an extra of this package brings is installed.
+
+    Args:
+        what: what needs it, in the message.
+        extra: its name, as ``pip install 'undertow[extra]'`` takes it.
+        modules: what must be importable.
+
+    Raises:
+        Unavailable: names the first that is not, and the line that installs it.
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise Unavailable(f"{what} needs {module}: pip install 'undertow[{extra}]'")
 
 
 def is_source(name: object) -> bool:

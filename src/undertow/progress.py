@@ -6,6 +6,7 @@ bar on a terminal and writes plain lines elsewhere. rich is imported only when a
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -136,6 +137,20 @@ def terminal(stream: Stream | None = None, *, quiet: bool = False) -> Progress:
         quiet: hear nothing at all.
     """
     if quiet:
-        return SILENT
+        return _logged(SILENT)
     stream = stream or sys.stderr
-    return _Bars(stream) if stream.isatty() else _Lines(stream)
+    return _logged(_Bars(stream) if stream.isatty() else _Lines(stream))
+
+
+def _logged(inner: Progress) -> Progress:
+    """The same, and each stage that ended in the log."""
+
+    @contextmanager
+    def stage(title: str, total: float | int, unit: str = "") -> Iterator[Advance]:
+        start = time.monotonic()
+        with inner(title, total, unit) as advance:
+            yield advance
+        spent = time.monotonic() - start
+        logging.getLogger("undertow").info("%s: %g %s in %.1f s", title, total, unit, spent)
+
+    return stage

@@ -118,10 +118,16 @@ def test_folders_that_cannot_be_read(tmp_path):
     (tmp_path / "a" / "dog" / "odd.png").write_bytes(
         (tmp_path / "a" / "x" / "z" / "0.png").read_bytes()
     )
-    with pytest.raises(BadInput, match="one size"):
+    with (
+        pytest.warns(UserWarning, match="1 no pictures, and passed over.*x/z/"),
+        pytest.raises(BadInput, match="one size"),
+    ):
         load_data(str(tmp_path / "a"))
     (tmp_path / "a" / "dog" / "odd.png").write_bytes(b"\x89PNG no picture")
-    with pytest.warns(UserWarning, match=r"1 of 7 pictures left out: .*odd\.png"):
+    with (
+        pytest.warns(UserWarning, match="1 no pictures"),
+        pytest.warns(UserWarning, match=r"1 of 7 pictures left out: .*odd\.png"),
+    ):
         assert len(load_data(str(tmp_path / "a"))) == 6
 
 

@@ -89,3 +89,48 @@ def test_sets_side_by_side_go_by_the_names_of_classes(tmp_path: Path) -> None:
     assert [both.classes[k] for k in both.labels.tolist()] == ["cat", "dog", "bird", "cat", "dog"]
     with pytest.raises(UnknownName, match=r"class of '.*' 'bird'"):
         others.before(own)
+
+
+def test_photographs_are_turned_as_their_camera_says(tmp_path: Path) -> None:
+    """Orientation 6: what is stored on the left is the top of the scene."""
+    scene = np.zeros((8, 8, 3), np.uint8)
+    scene[:, 6:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(scene).save(tmp_path / "x.png", exif=exif)
+    x, _ = load_data(str(tmp_path))[0]
+    assert x[:, 6:].eq(1).all()
+    assert x[:, :6].eq(0).all()
+
+
+def test_transparent_pictures_are_laid_on_white_and_counted(tmp_path: Path) -> None:
+    half = np.zeros((8, 8, 4), np.uint8)
+    half[:4, :, 3] = 255
+    Image.fromarray(half).save(tmp_path / "half.png")
+    full = half.copy()
+    full[..., 3] = 255
+    Image.fromarray(full).save(tmp_path / "opaque.png")
+    with pytest.warns(UserWarning, match=r"^1 of 2 pictures are transparent.*: half\.png$"):
+        data = load_data(str(tmp_path))
+    assert data[0][0][0, :4].eq(0).all()
+    assert data[0][0][0, 4:].eq(1).all()
+    assert data[1][0].eq(0).all()
+
+
+def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
+    _save(tmp_path / "cat" / "1.png")
+    _save(tmp_path / "dog" / "2.png")
+    _save(tmp_path / "dog" / "deeper" / "3.png")
+    _save(tmp_path / "dog" / ".4.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "cat" / "5.gif")
+    (tmp_path / "notes.txt").write_text("a word")
+    told = r"^4 no pictures.*: cat/5\.gif; dog/\.4\.png; dog/deeper/"
+    with pytest.warns(UserWarning, match=told):
+        data = load_data(str(tmp_path))
+    assert len(data) == 2
+
+
+def test_a_folder_of_nothing_but_pictures_warns_of_nothing(tmp_path: Path) -> None:
+    _save(tmp_path / "1.png")
+    _save(tmp_path / "2.jpg")
+    assert len(load_data(str(tmp_path))) == 2

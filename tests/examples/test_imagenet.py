@@ -79,7 +79,7 @@ def test_jsma_comes_to_an_end_in_memory(network: nn.Module, pictures: ImageSet) 
 
 @pytest.mark.parametrize("attack", ["igsm", "deepfool", "cw"])
 def test_the_page_says_what_attacks_do(network: nn.Module, pictures: ImageSet, attack: str) -> None:
-    page = (ROOT / "docs" / "imagenet.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "imagenet.md").read_text(encoding="utf-8")
     asked, label, answer, sure, steps = re.findall(
         rf"--index 5 --attack {attack}(.*) …\n(\d+)\s\d+\s% → (\d+)\s(\d+)\s% after (\d+) step",
         page,
@@ -97,7 +97,7 @@ def test_the_page_says_what_attacks_do(network: nn.Module, pictures: ImageSet, a
 
 def test_the_page_says_what_the_command_says(folder: Path, tmp_path: Path) -> None:
     told = ut.explain(NETWORK, folder, size=(224, 224), out=tmp_path / "run", **NORMAL)
-    page = (ROOT / "docs" / "imagenet.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "imagenet.md").read_text(encoding="utf-8")
     stated = dict(re.findall(r"^(imagenet_\S+\.jpg): (\d+)\s\d+\s%", page, re.M))
     assert len(stated) == 20
     said = {each.input: each.sentence for each in told}

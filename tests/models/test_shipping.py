@@ -158,7 +158,7 @@ def test_the_page_tells_of_trimming_and_distillation(folder):
 def test_the_page_in_the_documentation_is_up_to_date():
     from pathlib import Path
 
-    written = Path(__file__).parents[2] / "docs" / "models.md"
+    written = Path(__file__).parents[2] / "docs" / "reference" / "models.md"
     assert written.read_text(encoding="utf-8") == page()
 
 

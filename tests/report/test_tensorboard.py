@@ -107,7 +107,7 @@ def test_a_half_finished_run_gives_what_is_finished(tmp_path: Path) -> None:
 def test_without_tensorboard_the_extra_is_named(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("undertow.report.tensorboard.find_spec", lambda name: None)
+    monkeypatch.setattr("undertow.loading.find_spec", lambda name: None)
     with pytest.raises(Unavailable, match=r"undertow\[tensorboard\]"):
         export_tensorboard(run, tmp_path)
 

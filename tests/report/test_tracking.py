@@ -31,10 +31,10 @@ def test_what_cannot_be_logged_is_said(
 ) -> None:
     with pytest.raises(UnknownName, match="mlflow, wandb"):
         track(run, "clearml")
-    monkeypatch.setattr("undertow.report.tracking.find_spec", lambda name: None)
+    monkeypatch.setattr("undertow.loading.find_spec", lambda name: None)
     with pytest.raises(Unavailable, match=r"undertow\[wandb\]"):
         track(run, "wandb")
-    monkeypatch.setattr("undertow.report.tracking.find_spec", lambda name: True)
+    monkeypatch.setattr("undertow.loading.find_spec", lambda name: True)
     empty = synthetic_run(tmp_path / "empty", samples=2, shard=2, models=("m",), finished=False,
                           attacks=("benign",))  # fmt: skip
     with pytest.raises(Foreign, match="no finished inputs"):

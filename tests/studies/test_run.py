@@ -15,7 +15,8 @@ from torch import nn
 import undertow as ut
 from undertow.axes import CONTROLS, PROFILES
 from undertow.cli import main
-from undertow.errors import BadInput, Foreign
+from undertow.data import ImageSet
+from undertow.errors import BadInput, Foreign, UndertowError
 from undertow.store import BENIGN, Answers, Cell, Run, open_run
 from undertow.studies.answered.conclude import conclude
 from undertow.studies.answered.results import Results
@@ -306,3 +307,41 @@ def test_a_run_that_was_there_stays_when_going_on_fails(
     with pytest.raises(BadInput, match="no"):
         study(small_spec, out=tmp_path / "run")
     assert before <= {p.relative_to(tmp_path) for p in (tmp_path / "run").rglob("*")}
+
+
+def test_a_study_is_a_mapping_and_models_and_data_are_objects(tmp_path: Path) -> None:
+    """As in a notebook; names of objects are looked up nowhere."""
+    told: dict[str, Any] = {
+        "name": "objects",
+        "models": ["mine"],
+        "data": {"name": "my digits", "inputs": 4, "references": "beside"},
+        "attacks": [{"name": "fgsm", "settings": {"epsilon": 0.2}, "control": False}],
+        "readers": 0, "exemplars": 0, "cross_check": None, "questions": [],
+    }  # fmt: skip
+    digits = ut.load_data("digits")
+    x, y = digits[:40]
+    data = ImageSet.from_arrays(x, y, name="my digits", split="test")
+    objects: dict[str, Any] = {"models": {"mine": ut.load_model("digits_cnn")}, "data": data}
+    run = study(told, out=tmp_path / "run", **objects)
+    assert {cell.model for cell in run.cells} == {"mine"}
+    assert run.missing == ()
+    objects["models"]["other"] = ut.load_model("digits_cnn")
+    with pytest.raises(BadInput, match="'other' is given, but not among the study's models"):
+        study(told, out=tmp_path / "other", **objects)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"name": "x", "attacks": [], "modles": ["digits_cnn"]}, "did you mean 'models'"),
+        (
+            {"name": "x", "attacks": [], "shard": 0},
+            "the study: shard: .*greater than or equal",
+        ),
+        ({"attacks": []}, "the study: name: Field required"),
+    ],
+)
+def test_a_mapping_that_is_no_study_is_told_in_one_line(given: Any, words: str) -> None:
+    with pytest.raises(UndertowError, match=words) as caught:
+        study(given)
+    assert "\n" not in str(caught.value)

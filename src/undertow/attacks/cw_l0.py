@@ -23,7 +23,7 @@ Allowed = Bool[Tensor, "sample channel height width"]
 class CWL0(Attack):
     """The L2 attack on an allowed set of components, which shrinks at each success.
 
-    After a success the components with the least |∂margin/∂x_i · δ_i| are fixed at their benign
+    After a success the components with the least ``|∂margin/∂x_i · δ_i|`` are fixed at their benign
     values, and the attack goes on from where it is. ``steps`` steps without a success multiply c
     by ten; past ``largest`` the attack is over, and its last success is the answer.
 

@@ -17,7 +17,7 @@ __all__ = ["CWLinf"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CWLinf(Attack):
-    """Minimise c·max(margin, −confidence) + Σ max(|δ| − τ, 0); each success lowers τ.
+    """Minimise ``c·max(margin, −confidence) + Σ max(|δ| − τ, 0)``; each success lowers τ.
 
     A success whose changes are all within τ sets τ to ``shrink`` times the largest of them, and the
     search goes on from there. ``steps`` steps without one multiply c by ``factor``; past

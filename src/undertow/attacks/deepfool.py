@@ -29,7 +29,7 @@ class _Border(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepFool(Attack):
-    """Algorithm 2 of the paper (L2): r = |f_l|/‖w_l‖²·w_l for the l with the least |f_l|/‖w_l‖.
+    """Algorithm 2 of the paper (L2): ``r = |f_l|/‖w_l‖²·w_l``, l with the least ``|f_l|/‖w_l‖``.
 
     f_k is the logit of class k less that of the true class, w_k its gradient. As in the authors'
     code the next linearisation is made at x0 + (1 + overshoot)·Σr. With a target, the one border

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -38,7 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors are one or two lines, no traceback."""
-    code = _run(arguments)
+    from undertow.cli.logs import end
+
+    code = 1
+    try:
+        code = _run(arguments)
+    finally:
+        end(code)
     if code == INTERRUPTED:
         print("undertow: interrupted; what was finished is kept", file=sys.stderr)
     return code
@@ -48,11 +55,13 @@ def _run(arguments: Sequence[str]) -> int:
     import typer
 
     from undertow.cli.app import app
+    from undertow.cli.logs import LOG
     from undertow.errors import UndertowError
 
     try:
         code = app(list(arguments), standalone_mode=False)
     except UndertowError as problem:
+        LOG.debug("where it was raised", exc_info=True)
         print(f"undertow: {problem}", file=sys.stderr)
         return problem.exit_code
     except typer.Exit as leave:
@@ -67,6 +76,9 @@ def _run(arguments: Sequence[str]) -> int:
         return 1
     except (Exception, SystemExit) as problem:
         told = _told(problem)
+        if told is None and isinstance(problem, SystemExit):  # completion leaves so
+            return problem.code if isinstance(problem.code, int) else 0
+        LOG.error("where it was raised", exc_info=True)
         if told is None:
             raise
         return told
@@ -120,4 +132,5 @@ def _meant(option: str, context: Any) -> str:
 
 def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """A warning as one line, without the source line that raised it."""
+    logging.getLogger("undertow").warning("%s", message)
     print(f"undertow: {message}", file=sys.stderr)

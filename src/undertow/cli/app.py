@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from undertow.cli import (
     calibrate,
     carriers,
     data,
+    doctor,
     explain,
     export,
     measure,
@@ -28,7 +30,6 @@ app = typer.Typer(
     name="undertow",
     help="See how information flows through a neural network, and how an attack bends it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -48,8 +49,18 @@ def _root(
         bool | None,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Say more of what happens, on standard error."),
+    ] = False,
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it to a file, with tracebacks.")
+    ] = None,
 ) -> None:
     """See how information flows through a neural network, and how an attack bends it."""
+    from undertow.cli.logs import begin
+
+    begin(verbose, log)
 
 
 app.command("study")(study.study)
@@ -63,6 +74,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("plane")(plane.plane)
 app.command("taps")(taps.taps)
 app.command("view")(view.view)
+app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(attacks.app, name="attacks")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -36,8 +36,9 @@ def read_folder(
     A folder without subfolders that hold pictures is a set without labels, and so is a single
     picture. Subfolders that are all numbers are ordered as numbers. Where the folder has a
     subfolder named like the split (``train``, ``test``, ...), that one is read. Grey pictures give
-    one channel if all of them are grey. What cannot be read is left out, with a warning that names
-    and counts it.
+    one channel if all of them are grey. Pictures are turned as their camera says; transparent ones
+    are laid on white. What cannot be read, hidden files, other files and deeper folders are left
+    out. Of each of these a warning counts how many and names the first.
 
     Args:
         folder: holds pictures, or one subfolder a class; or is a picture.
@@ -50,6 +51,7 @@ def read_folder(
     """
     root = folder / split if (folder / split).is_dir() else folder
     files, labels, classes = _files(root)
+    _tell(_passed_over(root, classes), f"no pictures, and passed over in {root}")
     if not files:
         raise BadInput(
             f"no pictures in {root} (allowed: {', '.join(ENDINGS)} files, or one subfolder a class "
@@ -60,11 +62,8 @@ def read_folder(
     if not found.pixels:
         rest = f"; and {len(files) - 1} more" if len(files) > 1 else ""
         raise BadInput(f"{found.left_out[0]}{rest}")
-    if found.left_out:
-        told = "; ".join(found.left_out[:3]) + ("; …" if len(found.left_out) > 3 else "")
-        warnings.warn(
-            f"{len(found.left_out)} of {len(files)} pictures left out: {told}", stacklevel=2
-        )
+    _tell(found.left_out, f"of {len(files)} pictures left out")
+    _tell(found.see_through, f"of {len(files)} pictures are transparent, and laid on white")
     pictures = found.pixels
     if all((p == p[:, :, :1]).all() for p in pictures):
         pictures = [p[:, :, :1] for p in pictures]
@@ -73,6 +72,23 @@ def read_folder(
         np.stack(pictures).transpose(0, 3, 1, 2), np.array(labels)[found.kept], classes=classes,
         name=str(folder), split=split, names=[path.name for path in files],
     )  # fmt: skip
+
+
+def _tell(things: Sequence[str], what: str) -> None:
+    """A warning of how many they are, and which come first."""
+    if things:
+        told = "; ".join(things[:3]) + ("; …" if len(things) > 3 else "")
+        warnings.warn(f"{len(things)} {what}: {told}", stacklevel=3)
+
+
+def _passed_over(root: Path, classes: Sequence[str]) -> list[str]:
+    """What lies where pictures are looked for, and is none: other files, hidden ones, depths."""
+    if root.is_file():
+        return []
+    folders = [root / name for name in classes] or [root]
+    found = [p for p in root.iterdir() if classes and not _is_picture(p) and p.name not in classes]
+    found += [p for folder in folders for p in folder.iterdir() if not _is_picture(p)]
+    return sorted(f"{p.relative_to(root)}{'/' * p.is_dir()}" for p in found)
 
 
 @contextmanager
@@ -117,7 +133,11 @@ def _files(root: Path) -> tuple[list[Path], list[int], list[str]]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
+    return sorted(p for p in folder.iterdir() if _is_picture(p))
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS and path.is_file() and not path.name.startswith(".")
 
 
 def _believable(path: Path) -> None:

@@ -6,13 +6,16 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from undertow.errors import BadInput
 
-__all__ = ["ENDINGS", "Pictures", "read_picture", "read_pictures"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["ENDINGS", "Pictures", "read_picture", "read_pictures", "upright"]
 
 ENDINGS: Final = (".png", ".jpg", ".jpeg")
 PIXELS: Final = 4096 * 4096
@@ -31,15 +34,44 @@ class Pictures:
         pixels: (row, col, 3) bytes each.
         kept: which of the files they are.
         left_out: the others, with the reason.
+        see_through: those of them that were laid on white, by name.
     """
 
     pixels: list[np.ndarray] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    see_through: list[str] = field(default_factory=list)
 
 
-def read_picture(path: Path) -> np.ndarray:
-    """The picture of a file, (row, col, 3) bytes; more than eight bits of grey are rounded.
+def upright(picture: Image.Image) -> tuple[Image.Image, bool]:
+    """A picture as a page shows it: turned as its camera says, and laid on white.
+
+    More than eight bits of grey are rounded.
+
+    Returns:
+        The picture in RGB, and whether it was transparent anywhere.
+    """
+    from PIL import Image, ImageOps
+
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode in _FULL:
+        grey = np.asarray(picture, dtype=np.float64) / _FULL[picture.mode]
+        byte = np.rint(grey.clip(0, 1) * 255).astype(np.uint8)
+        return Image.fromarray(byte).convert("RGB"), False
+    if not picture.has_transparency_data:
+        return picture.convert("RGB"), False
+    layer = picture.convert("RGBA")
+    if layer.getchannel("A").getextrema()[0] == 255:
+        return layer.convert("RGB"), False
+    white = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(white, layer).convert("RGB"), True
+
+
+def read_picture(path: Path) -> tuple[np.ndarray, bool]:
+    """The picture of a file, (row, col, 3) bytes.
+
+    Returns:
+        The picture, :func:`upright`, and whether it was transparent anywhere.
 
     Raises:
         BadInput: if the file is empty, no PNG or JPEG that can be read, or too large.
@@ -56,11 +88,8 @@ def read_picture(path: Path) -> np.ndarray:
                 raise BadInput(
                     f"{path} is {picture.width} x {picture.height} (allowed: {PIXELS:,} pixels)"
                 )
-            if picture.mode in _FULL:
-                grey = np.asarray(picture, dtype=np.float64) / _FULL[picture.mode]
-                byte = np.rint(grey.clip(0, 1) * 255).astype(np.uint8)
-                return np.repeat(byte[:, :, None], 3, axis=2)
-            return np.asarray(picture.convert("RGB"))
+            flat, see_through = upright(picture)
+            return np.asarray(flat), see_through
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, BadInput):
             raise
@@ -83,7 +112,7 @@ def read_pictures(
     found, total = Pictures(), 0
     for number, path in enumerate(files):
         try:
-            pixels = read_picture(path)
+            pixels, see_through = read_picture(path)
         except BadInput as problem:
             found.left_out.append(str(problem))
             advance()
@@ -102,6 +131,8 @@ def read_pictures(
             raise BadInput(f"the pictures need more than {BYTES // 2**30} GiB")
         found.pixels.append(pixels)
         found.kept.append(number)
+        if see_through:
+            found.see_through.append(path.name)
         advance()
     return found
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +22,9 @@ import numpy as np
 import xarray as xr
 
 from undertow.axes import PROFILES
-from undertow.errors import Foreign, Unavailable
+from undertow.errors import Foreign
 from undertow.figures.perturbation import rgb, unit_interval
+from undertow.loading import needed
 from undertow.store import Cell, Run
 from undertow.store.files import disk_errors
 
@@ -59,8 +59,7 @@ def export_tensorboard(run: Run, out: Path) -> tuple[Path, ...]:
         Unavailable: if TensorBoard is not installed, or the disk refuses.
         Foreign: if the run has nothing to export.
     """
-    if not find_spec("tensorboard"):
-        raise Unavailable("tensorboard is not installed: pip install 'undertow[tensorboard]'")
+    needed("an export to TensorBoard", "tensorboard", "tensorboard")
     written = []
     with disk_errors(out):
         for cell in run.cells:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from undertow.errors import Foreign, Unavailable, UnknownName
+from undertow.loading import needed
 from undertow.report.asked import flat
 from undertow.store import Run
 
@@ -103,8 +103,7 @@ def track(run: Run, service: str, *, project: str = "undertow") -> str:
     """
     if service not in TRACKERS:
         raise UnknownName("tracking service", service, TRACKERS)
-    if not find_spec(service):
-        raise Unavailable(f"{service} is not installed: pip install 'undertow[{service}]'")
+    needed("logging there", service, service)
     metrics = metrics_of(run)
     if not metrics:
         raise Foreign(f"'{run.path}' has no finished inputs to log")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -16,7 +15,8 @@ import pandas as pd
 import xarray as xr
 
 from undertow.axes import PROFILES, UNITS
-from undertow.errors import BadInput, Foreign, Unavailable
+from undertow.errors import BadInput, Foreign
+from undertow.loading import needed
 from undertow.store.cell import Cell
 from undertow.store.files import PARTIAL, disk_errors
 from undertow.store.reader import Run
@@ -215,11 +215,10 @@ def _csv(run: Run, group: str, path: Path) -> None:
 
 
 def _parquet(run: Run, group: str, path: Path) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise Unavailable("parquet needs pyarrow: pip install 'undertow[export]'") from error
+    needed("parquet", "export", "pyarrow")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     writer = None
     try:
         for _, part in _parts(run, group):
@@ -233,8 +232,7 @@ def _parquet(run: Run, group: str, path: Path) -> None:
 
 def _netcdf(run: Run, group: str, path: Path) -> None:
     """One group a cell, with the stored arrays as they are; the root says which there are."""
-    if not (find_spec("h5netcdf") and find_spec("h5py")):
-        raise Unavailable("netcdf needs h5netcdf and h5py: pip install 'undertow[export]'")
+    needed("netcdf", "export", "h5netcdf", "h5py")
     cells = [cell for cell in run.cells if run.has(group, cell)]
     index = {
         "group": [c.slug for c in cells],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ from undertow.studies.asked.spec import StudySpec
 __all__ = ["plugins_told", "settled"]
 
 
-def settled(spec: StudySpec, *, data_given: bool = False) -> StudySpec:
+def settled(
+    spec: StudySpec, *, data_given: bool = False, models_given: Collection[str] = ()
+) -> StudySpec:
     """A spec whose every name is in its registry.
 
-    ``data_given``: the data are an object, whatever their name. What ``plugins`` lists is loaded.
+    ``data_given``: the data are an object, whatever their name; ``models_given``: and so are these
+    models. What ``plugins`` lists is loaded.
     Where ``path/to/mine.py:Class`` stands, the registered name stands afterwards, and the file
     among the plugins, as ``{kind: source}``.
 
@@ -30,7 +33,7 @@ def settled(spec: StudySpec, *, data_given: bool = False) -> StudySpec:
             question that this study cannot answer.
     """
     load_plugins(spec.plugins)
-    found = _again(_Settling(spec, data_given).plain())
+    found = _again(_Settling(spec, data_given, models_given).plain())
     for attack in found.attacks:
         make(attack.name, **attack.settings)
     for question in found.questions:
@@ -41,8 +44,8 @@ def settled(spec: StudySpec, *, data_given: bool = False) -> StudySpec:
 class _Settling:
     """A spec as plain data, file names on the way to names."""
 
-    def __init__(self, spec: StudySpec, data_given: bool) -> None:
-        self.spec, self.data_given = spec, data_given
+    def __init__(self, spec: StudySpec, data_given: bool, models_given: Collection[str]) -> None:
+        self.spec, self.data_given, self.models_given = spec, data_given, models_given
         self.plugins: list[str | dict[str, str]] = list(spec.plugins)
 
     def plain(self) -> dict[str, Any]:
@@ -62,7 +65,7 @@ class _Settling:
         plain["questions"] = [self.named("question", q) for q in spec.questions]
         if not (self.data_given or Path(spec.data.name).expanduser().exists()):
             plain["data"]["name"] = self.named("data set", spec.data.name)
-        for model in spec.models:
+        for model in (m for m in spec.models if m not in self.models_given):
             if ":" not in model.removeprefix("zoo:") and not model.endswith(".py"):
                 self.named("model", model.removeprefix("zoo:"))
         return plain | {"plugins": self.plugins}

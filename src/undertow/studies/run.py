@@ -49,7 +49,7 @@ __all__ = ["study"]
 
 
 def study(
-    spec: str | Path | StudySpec,
+    spec: str | Path | Mapping[str, Any] | StudySpec,
     *,
     out: str | Path | None = None,
     inputs: int | None = None,
@@ -65,7 +65,7 @@ def study(
     """Run a study, or go on with the run that ``out`` holds; repeats nothing that is done.
 
     Args:
-        spec: a preset's name, a YAML file, or a spec.
+        spec: a preset's name, a YAML file, what such a file would say as a mapping, or a spec.
         out: the run directory; ``runs/NAME`` by default.
         inputs: inputs a cell, instead of the spec's.
         seed: the seed, instead of the spec's.
@@ -85,9 +85,8 @@ def study(
         UndertowError: for a spec, data, models or a directory that cannot be used.
     """
     spec = _overridden(spec if isinstance(spec, StudySpec) else load_spec(spec), inputs, seed)
-    spec = settled(spec, data_given=data is not None)
-    if (models or data is not None) and (workers is not None or cluster is not None):
-        raise BadInput("models and data that are objects are worked on in this process alone")
+    spec = settled(spec, data_given=data is not None, models_given=models or ())
+    _check_objects(spec, models or {}, data, workers is not None or cluster is not None)
     executor = _executor(workers, cluster)
     models = models_of(spec, device, models)
     data = suited(inputs_of(spec, data_dir, progress, data), spec, models, device)
@@ -127,6 +126,19 @@ def study(
         writer.answers(conclude(run))
         _note(writer, seconds=round(time.monotonic() - started, 1))
     return open_run(run.path)
+
+
+def _check_objects(
+    spec: StudySpec, models: Mapping[str, nn.Module], data: ImageSet | None, shared: bool
+) -> None:
+    """Models and data that are objects must fit what is asked."""
+    if (models or data is not None) and shared:
+        raise BadInput("models and data that are objects are worked on in this process alone")
+    if strange := sorted(set(models) - set(spec.models)):
+        raise BadInput(
+            f"model '{strange[0]}' is given, but not among the study's models "
+            f"(they are: {', '.join(spec.models)})"
+        )
 
 
 def _executor(workers: int | None, cluster: str | None) -> Executor:

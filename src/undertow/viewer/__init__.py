@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from undertow.viewer.serve import Viewer, open_viewer
+from undertow.loading import needed
+
+needed("the viewer", "viewer", "dash", "waitress")
+
+from undertow.viewer.serve import Viewer, open_viewer  # noqa: E402
 
 __all__ = ["Viewer", "open_viewer"]

@@ -82,14 +82,13 @@ def _decoded(body: str) -> Any:
 def _fitted(picture: object, shape: tuple[int, int, int]) -> NDArray[np.float32]:
     from PIL import Image
 
+    from undertow.data.pictures import upright
+
     assert isinstance(picture, Image.Image)
     channels, rows, cols = shape
     if channels not in (1, 3):
         raise BadInput(f"the model takes {channels} channels; a picture has 1 or 3")
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        seen = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
-    flat = picture.convert("RGB" if channels == 3 else "L")
+    flat = upright(picture)[0].convert("RGB" if channels == 3 else "L")
     width, height = flat.size
     share = cols / rows
     wide, high = (width, width / share) if width / share <= height else (height * share, height)

@@ -6,6 +6,7 @@ keys and impossible values are refused with the line they stand on and what is a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -191,6 +192,8 @@ class StudySpec(_Strict):
         iterates: how many iterates of an exemplar are recorded at most; null for all.
         follow_only: measure benign inputs and exemplars, but attack no others.
         matrices: for how many exemplars the S and T matrices are kept.
+        precision: ``bf16``: gradients of attacks in half precision, every success verified in
+            float32.
         questions: which questions to answer.
         shard: inputs a shard, the unit of work and of resuming.
         seed: the one seed from which every draw is derived.
@@ -335,13 +338,20 @@ def example() -> str:
     return found.read_text(encoding="utf-8")
 
 
-def load_spec(source: str | Path) -> StudySpec:
-    """A preset by name, or a YAML file by path.
+def load_spec(source: str | Path | Mapping[str, Any]) -> StudySpec:
+    """A preset by name, a YAML file by path, or what such a file would say, as a mapping.
 
     Raises:
         UnknownName: for a name that is neither a preset nor a file.
         BadInput: for YAML that does not parse, unknown keys and impossible values, with the line.
     """
+    if isinstance(source, Mapping):
+        return _checked(source, None, "the study")
+    if not isinstance(source, str | Path):
+        raise BadInput(
+            f"a study cannot be a {type(source).__name__} (allowed: a preset, a YAML file, a "
+            "mapping, a StudySpec)"
+        )
     path = Path(source)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         try:
@@ -361,8 +371,12 @@ def _parse(text: str, where: str) -> StudySpec:
     content, tree = read_yaml(text, where)
     # YAML reads the bare key null as no key at all; here it is the name of one.
     named = {"null" if key is None else str(key): value for key, value in content.items()}
+    return _checked(named, tree, where)
+
+
+def _checked(named: Mapping[str, Any], tree: yaml.Node | None, where: str) -> StudySpec:
     try:
-        return StudySpec(**named)
+        return StudySpec.model_validate(dict(named))
     except ValidationError as problem:
         # A misspelt key explains a missing one, so it is named first.
         errors = sorted(problem.errors(), key=lambda e: e["type"] != "extra_forbidden")
@@ -372,14 +386,14 @@ def _parse(text: str, where: str) -> StudySpec:
 def _explain(error: Any, tree: yaml.Node | None, where: str) -> str:
     """One line for one pydantic error: file, line, key, what is wrong, what is allowed."""
     location = tuple(part for part in error["loc"] if not str(part).startswith(("literal", "int")))
-    line = _line(tree, location)
+    place = f", line {_line(tree, location)}" if tree is not None else ""
     key = ".".join(str(part) for part in location)
     reason = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         owner = _owner(location)
-        return str(UnknownName(f"key in {where}, line {line}:", key, owner.model_fields))
+        return str(UnknownName(f"key in {where}{place}:", key, owner.model_fields))
     given = "" if error["type"] in {"missing", "value_error"} else f", got {error['input']!r}"
-    return f"{where}, line {line}: {key + ': ' if key else ''}{reason}{given}"
+    return f"{where}{place}: {key + ': ' if key else ''}{reason}{given}"
 
 
 def _owner(location: tuple[Any, ...]) -> type[BaseModel]:

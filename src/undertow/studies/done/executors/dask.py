@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from undertow.errors import BadInput, Unavailable, UndertowError
+from undertow.loading import needed
 from undertow.studies.done.executors.job import Do, Job, Outcome, Task
 
 __all__ = ["Dask"]
@@ -53,6 +54,7 @@ class Dask:
 
 
 def _connected(address: str) -> Any:
+    needed("a Dask cluster", "cluster", "distributed")
     from distributed import Client
 
     try:

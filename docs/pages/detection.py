@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-KEPT = Path(__file__).resolve().parent / "results" / "detection.json"
+KEPT = Path(__file__).resolve().parents[1] / "results" / "detection.json"
 TEXT = """# Does information flow help to detect adversarial inputs?
 
 {answer} So Undertow explains an attack that is known to be one; it sells no detector.
@@ -41,7 +41,7 @@ training images (Ma et al. 2018, 1801.02613) and its parts one by one (MultiLID,
 layer, net of the null; class information about the answer and the runner-up at every layer; drift
 from the answer to the runner-up at every layer. Nobody knows the true class, so nothing here uses
 it. None of these attacks knows of a detector either: one that does gets around feature squeezing
-([results](results.md)).
+([results](defences.md)).
 
 ## From one attack to another
 

@@ -1,10 +1,10 @@
 """Keep the answers of a run for the page of results.
 
-Usage: python docs/results.py RUN
+Usage: python docs/pages/results.py RUN
 
 Copies what the page needs into ``docs/results/NAME/`` (answers and machine as JSON, figures as
-PNG), NAME being that of the study; ``docs/build.py`` makes ``docs/results.md`` of all of them, so
-every number there is one that a run printed.
+PNG), NAME being that of the study; ``docs/build.py`` makes ``docs/results/NAME.md`` of
+each, so every number there is one that a run printed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from undertow.prose import attack_name, prose
 if TYPE_CHECKING:
     from undertow.store import Run
 
-HERE = Path(__file__).resolve().parent / "results"
+HERE = Path(__file__).resolve().parents[1] / "results"
 ORDER = ("paper", "defences", "turning", "carriers", "carriers-digits")
 """Studies that the page tells of, in this order."""
 FIGURES = {
@@ -74,7 +74,7 @@ def keep(run_path: Path) -> None:
         for number, choice in enumerate(_choices(name, figure.choices(run), run)[:most]):
             data = figure.from_run(run, **choice)
             file = f"{name}-{number}.png"
-            (here / file).write_bytes(_small(render(data, "png")))
+            (here / file).write_bytes(small(render(data, "png")))
             pictures.append({"file": file, "title": data.title, "caption": data.caption})
     manifest = run.manifest
     kept = {
@@ -124,7 +124,7 @@ def _choices(name: str, choices: Sequence[Mapping[str, Any]], run: Run) -> list[
     return [c for c in choices if name != "restoration" or c["attack"] == followed]
 
 
-def _small(png: bytes) -> bytes:
+def small(png: bytes) -> bytes:
     """The picture in 128 colours and 1,400 pixels, so that the repository stays small."""
     from io import BytesIO
 
@@ -138,11 +138,41 @@ def _small(png: bytes) -> bytes:
     return out.getvalue()
 
 
-def page() -> str:
-    """The page of results, from what :func:`keep` kept."""
-    there = [name for name in ORDER if (HERE / name / "answers.json").is_file()]
-    kept = [json.loads((HERE / n / "answers.json").read_text(encoding="utf-8")) for n in there]
-    return "\n".join(line for one in kept for line in (*_lines(one), ""))
+def kept() -> list[str]:
+    """The studies of which something was kept."""
+    return [name for name in ORDER if (HERE / name / "answers.json").is_file()]
+
+
+def _read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((HERE / name / "answers.json").read_text(encoding="utf-8"))
+    return found
+
+
+def page(name: str) -> str:
+    """The page of one study's results, from what :func:`keep` kept."""
+    return "\n".join(_lines(_read(name)))
+
+
+def index() -> str:
+    """Every claim of every study and its verdict, with the way to its page."""
+    lines = ["# Results", "", *_INDEX.splitlines(), "", "```{toctree}", ":hidden:", ""]
+    lines += [*kept(), "detection", "```", ""]
+    for name in kept():
+        found = _read(name)
+        lines += [f"## [`undertow study {name}`]({name}.md)", ""]
+        if found["answers"].get("headline"):
+            lines += [prose(found["answers"]["headline"]), ""]
+        for question in found["answers"]["questions"]:
+            lines += [f"**{question['id'].upper()}: {question['question']}**", ""]
+            lines += [f"- *{c['verdict']}*: {c['claim']}" for c in question["claims"]]
+            lines.append("")
+    return "\n".join(lines)
+
+
+_INDEX = """Each claim with its effect, its interval, its controls and its verdict, also where the
+paper is contradicted: a page a study. What a verdict means and how often its rule errs:
+[](../concepts/verdicts.md). That flow does not make a detector has [a page of its
+own](detection.md)."""
 
 
 def _lines(kept: dict[str, Any]) -> Iterator[str]:
@@ -156,7 +186,7 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
         f"correctly by {', '.join(spec['models'])}; {spec['estimator']}, checked by "
         f"{spec['cross_check'] or 'no other'}; {spec['null']} null with {spec['references']} "
         f"references; seed {spec['seed']}. {starts}, on {machine['processor']}. "
-        "This page is made from the run by `python docs/results.py RUN`."
+        "This page is made from the run by `python docs/pages/results.py RUN`."
     )
     if gained := _gained(spec):
         yield from ("", gained)
@@ -168,7 +198,7 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
             yield from _claim(claim)
     yield from ("", "## Figures", "")
     for picture in kept["pictures"]:
-        yield f"![{picture['title']}](results/{spec['name']}/{picture['file']})"
+        yield f"![{picture['title']}](./{spec['name']}/{picture['file']})"
         yield from ("", f"*{picture['title']}.* {picture['caption']}", "")
     for table in answers["tables"]:
         yield from _table(table)
@@ -187,7 +217,7 @@ def _gained(spec: dict[str, Any]) -> str:
         return ""
     return (
         f"The study has since gained {', '.join(new)}, which this run has not; "
-        "`undertow study defences`, below, tells of them."
+        "[`undertow study defences`](defences.md) tells of them."
     )
 
 
