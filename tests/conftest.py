@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 # Loaded before undertow, whose import hook would have them compiled anew in every process.
 import numba  # noqa: F401
@@ -52,3 +55,26 @@ def small_run(small_spec: StudySpec, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def fresh_out(tmp_path: Path) -> Path:
     return tmp_path / "run"
+
+
+@pytest.fixture(scope="session")
+def barriers() -> Callable[[Any], list[str]]:
+    """What axe-core finds on the page that a browser shows, and calls serious or critical."""
+    found = find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        pytest.skip("axe-core is not installed: requirements/peers.txt")
+    script = (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+    ask = """
+    const done = arguments[arguments.length - 1];
+    axe.run(document, {resultTypes: ["violations"]}).then(
+      (r) => done(r.violations.filter((v) => ["serious", "critical"].includes(v.impact)).flatMap(
+        (v) => v.nodes.slice(0, 3).map((n) => `${v.id}: ${n.target.join(" ")}: ${n.html}`))),
+      (e) => done(["axe failed: " + e]));
+    """
+
+    def look(browser: Any) -> list[str]:
+        browser.set_script_timeout(120)
+        browser.execute_script(script)
+        return list(browser.execute_async_script(ask))
+
+    return look

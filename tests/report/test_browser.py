@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +140,22 @@ def test_names_with_markup_run_nothing(browser: Any, evil: Run) -> None:
         == 0
     )
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(
+    browser: Any, page: Path, barriers: Callable[[Any], list[str]], theme: str
+) -> None:
+    _open(browser, page, 1440, theme)
+    assert browser.execute_async_script(_DRAW) == 0
+    assert barriers(browser) == []
+
+
+def test_axe_would_find_what_is_planted(
+    browser: Any, tmp_path: Path, barriers: Callable[[Any], list[str]]
+) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text("<html><body><img src='x.png'><a href='#'></a></body></html>")
+    browser.get(bad.as_uri())
+    kinds = {line.split(":")[0] for line in barriers(browser)}
+    assert {"image-alt", "link-name", "html-has-lang"} <= kinds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +269,24 @@ def test_a_live_attack_runs_and_stops(browser: Any, viewer: Viewer) -> None:
     words = browser.find_element("id", "li-words").text
     assert "step 4" in words or words.startswith("Stopped"), words
     quiet(browser)
+
+
+@pytest.mark.parametrize(
+    ("view", "theme"),
+    [
+        *((view, "light") for view in ("", "trajectory", "layer", "compare", "live")),
+        *((view, "dark") for view in ("", "trajectory")),
+    ],
+)
+def test_axe_finds_nothing_serious(
+    browser: Any, viewer: Viewer, barriers: Callable[[Any], list[str]], view: str, theme: str
+) -> None:
+    asked = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
+    try:
+        ready = "document.querySelector('.figure[data-drawn], .tile, #li-settings .field')"
+        open_view(browser, viewer.at(view), ready)
+        found = barriers(browser)
+        assert not found, "\n".join(found)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
