@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["BadInput", "Foreign", "Unavailable", "UndertowError", "UnknownName", "suggestion"]
+__all__ = [
+    "BadInput", "Foreign", "Unavailable", "UndertowError", "UnknownName", "shown", "suggestion",
+]  # fmt: skip
 
 
 def suggestion(given: object, allowed: Iterable[str]) -> str:
@@ -22,6 +24,12 @@ def suggestion(given: object, allowed: Iterable[str]) -> str:
     near = [name for name in names if len(word) > 1 and name.startswith(word)][:1]
     near = near or get_close_matches(word, names, n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def shown(given: object, most: int = 80) -> str:
+    """What was given as a message shows it: one line, and not longer than ``most``."""
+    told = given if isinstance(given, str) and given.isprintable() else repr(given)
+    return told if len(told) <= most else f"{told[: most - 1]}…"
 
 
 class UndertowError(Exception):
@@ -56,7 +64,8 @@ class UnknownName(UndertowError, LookupError):
         self.given = given
         self.allowed = tuple(sorted(allowed))
         hint = suggestion(given, self.allowed)
-        super().__init__(f"unknown {kind} '{given}'{hint} (allowed: {', '.join(self.allowed)})")
+        names = ", ".join(self.allowed)
+        super().__init__(f"unknown {kind} '{shown(given)}'{hint} (allowed: {names})")
 
     def __reduce__(self) -> tuple[type[UnknownName], tuple[str, object, tuple[str, ...]]]:
         return type(self), (self.kind, self.given, self.allowed)

@@ -23,12 +23,48 @@ OWN: Final = "undertow_file_"
 __all__ = [
     "culprit",
     "digest",
+    "home",
     "import_file",
     "import_source",
+    "is_file",
+    "is_folder",
     "is_source",
     "load_object",
     "needed",
+    "there",
 ]
+
+
+def home(path: object) -> Path:
+    """A path, ``~`` being the home of whoever asks; one of nobody's is left as it stands."""
+    try:
+        return Path(str(path)).expanduser()
+    except RuntimeError:
+        return Path(str(path))
+
+
+def there(path: object) -> bool:
+    """Whether a file or folder is there; a path that cannot be one is not."""
+    try:
+        return home(path).exists()
+    except (OSError, ValueError):  # too long, NUL
+        return False
+
+
+def is_file(path: object) -> bool:
+    """Whether it is a plain file, or a link to one: no folder, pipe or device, and there."""
+    try:
+        return home(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: object) -> bool:
+    """Whether it is a folder, or a link to one."""
+    try:
+        return home(path).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def needed(what: str, extra: str, *modules: str) -> None:
@@ -82,7 +118,7 @@ def import_source(where: str) -> ModuleType:
         BadInput: says what went wrong in it.
     """
     if where.endswith(".py"):
-        path = Path(where).expanduser()
+        path = home(where)
         known = sys.modules.get(_name_of(path))
         if known is not None and getattr(known, "__undertow_digest__", "") == digest(where):
             return known
@@ -138,7 +174,7 @@ def digest(where: str) -> str:
         if found is None:
             raise BadInput(f"there is no module {where}")
         where = found.origin or ""
-    path = Path(where).expanduser()
+    path = home(where)
     if not path.is_file():
         if where.endswith(".py"):
             raise BadInput(f"there is no file {path}")

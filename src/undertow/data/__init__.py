@@ -11,7 +11,7 @@ from undertow.data.images import SPLITS, UNLABELLED, ImageSet, divide
 from undertow.data.pictures import ENDINGS
 from undertow.data.registry import DATASETS, DataSource
 from undertow.errors import UnknownName
-from undertow.loading import is_source
+from undertow.loading import home, is_folder, is_source, there
 from undertow.progress import SILENT, Progress
 
 __all__ = [
@@ -54,16 +54,18 @@ def load_data(
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
     if name in DATASETS or is_source(name):
-        folder = None if data_dir is None else Path(data_dir).expanduser()
+        folder = None if data_dir is None else home(data_dir)
         return DATASETS[name](split, folder, progress)
-    path = Path(str(name)).expanduser()
+    own_ways = ("path/to/folder", "path/to/picture.png", "path/to/arrays.npz")
+    if not there(name) and Path(str(name)).suffix not in (".npz", *ENDINGS):
+        raise UnknownName("data set", name, [*DATASETS, *own_ways])
+    path = home(name)
     part = "test" if split == "test" else "train"
     if path.suffix == ".npz":
         own = read_npz(path, split=part)
-    elif path.is_dir() or path.suffix.lower() in ENDINGS:
+    elif is_folder(path) or path.suffix.lower() in ENDINGS:
         own = read_folder(path, split=part, size=size, progress=progress)
     else:
-        own_ways = ("path/to/folder", "path/to/picture.png", "path/to/arrays.npz")
         raise UnknownName("data set", name, [*DATASETS, *own_ways])
     return own if part == "test" else divide(own, split)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from undertow.errors import Unavailable
+from undertow.loading import home
 
 __all__ = ["cache_dir", "check_writable", "new_file", "read_rows", "write_rows"]
 
@@ -21,7 +22,7 @@ def cache_dir() -> Path:
     """``UNDERTOW_CACHE``, or the platform's own place for caches."""
     given = os.environ.get("UNDERTOW_CACHE")
     if given:
-        return Path(given).expanduser()
+        return home(given)
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return (Path(base) if base else Path.home() / ".cache") / "undertow"
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from undertow.data.images import UNLABELLED, ImageSet
 from undertow.data.pictures import ENDINGS, read_pictures
-from undertow.errors import BadInput
+from undertow.errors import BadInput, shown
+from undertow.loading import is_file, is_folder
 from undertow.progress import SILENT, Progress
 
 LARGEST: Final = 2**34
@@ -49,7 +50,7 @@ def read_folder(
     Raises:
         BadInput: if there are no pictures, none can be read, or sizes differ.
     """
-    root = folder / split if (folder / split).is_dir() else folder
+    root = folder / split if is_folder(folder / split) else folder
     files, labels, classes = _files(root)
     _tell(_passed_over(root, classes), f"no pictures, and passed over in {root}")
     if not files:
@@ -83,7 +84,7 @@ def _tell(things: Sequence[str], what: str) -> None:
 
 def _passed_over(root: Path, classes: Sequence[str]) -> list[str]:
     """What lies where pictures are looked for, and is none: other files, hidden ones, depths."""
-    if root.is_file():
+    if is_file(root):
         return []
     folders = [root / name for name in classes] or [root]
     found = [p for p in root.iterdir() if classes and not _is_picture(p) and p.name not in classes]
@@ -105,10 +106,10 @@ def _files(root: Path) -> tuple[list[Path], list[int], list[str]]:
     Raises:
         BadInput: if there is no such folder or picture.
     """
-    if root.is_file():
+    if is_file(root):
         return [root], [UNLABELLED], []
-    if not root.is_dir():
-        raise BadInput(f"there is no folder {root}")
+    if not is_folder(root):
+        raise BadInput(f"there is no folder {shown(str(root))}")
     loose = _pictures(root)
     names = [p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")]
     numbers = all(name.isdecimal() for name in names)
@@ -187,8 +188,8 @@ def read_npz(path: Path, *, split: str = "all") -> ImageSet:
     Raises:
         BadInput: if the file is damaged or an array is missing.
     """
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}")
+    if not is_file(path):
+        raise BadInput(f"there is no file {shown(str(path))}")
     try:
         _believable(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from undertow.errors import BadInput, Unavailable, UnknownName
+from undertow.loading import home, is_folder
 
 __all__ = ["Logits", "hf_model", "timm_model"]
 
@@ -52,8 +53,8 @@ def timm_model(
         raise Unavailable(f"'timm:{name}' needs timm: pip install 'undertow[timm]'") from None
     except Exception as error:  # a torchvision that does not fit torch fails in many ways
         raise Unavailable(f"timm cannot be imported: {_first(error)}") from None
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = home(name)
+    if is_folder(folder):
         if not (folder / "config.json").is_file():
             raise BadInput(f"'timm:{name}': the folder has no config.json (allowed: a saved model)")
         name, pretrained = f"local-dir:{folder}", True

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from undertow.errors import BadInput, UnknownName
-from undertow.loading import import_file
+from undertow.loading import home, import_file
 from undertow.models.asking import Around, Picked, in_training
 from undertow.models.blocks import Normalise
 from undertow.models.cards import known_card
@@ -154,7 +154,7 @@ def untrained(spec: str, *, seed: int, purpose: str = "") -> nn.Module:
         torch.manual_seed(derive(seed, "untrained", purpose))
         file, _, factory = spec.rpartition(":")
         if file.endswith(".py"):
-            network = _from_file(Path(file).expanduser(), factory)
+            network = _from_file(home(file), factory)
         else:
             network = MODELS[spec.removeprefix("zoo:")].build()
     return network.train().requires_grad_(True)
@@ -200,7 +200,7 @@ def _from_text(
         return model, False, theirs if pair[0] is None else pair
     file, colon, factory = spec.rpartition(":") if not spec.endswith(".py") else (spec, ":", "")
     if colon and file.endswith(".py"):
-        return _from_file(Path(file).expanduser(), factory), False, pair
+        return _from_file(home(file), factory), False, pair
     known = name if kind == "zoo" and colon else spec
     if known not in MODELS:
         allowed = [*MODELS, "path/to/file.py:factory", "timm:NAME", "hf:NAME"]

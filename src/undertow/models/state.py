@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from undertow.errors import BadInput
+from undertow.errors import BadInput, shown
+from undertow.loading import is_file
 
 __all__ = ["load_state", "read_state"]
 
@@ -21,8 +22,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         BadInput: if the file is missing, damaged, or holds anything but tensors.
     """
-    if not path.is_file():
-        raise BadInput(f"there is no weights file {path}")
+    if not is_file(path):
+        raise BadInput(f"there is no weights file {shown(str(path))}")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -30,7 +31,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(
             f"{path} holds no weights that can be loaded safely: {reason[:160]}"
         ) from None

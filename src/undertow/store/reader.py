@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from undertow.errors import BadInput, Foreign, UnknownName
+from undertow.loading import home
 from undertow.prose import prose
 from undertow.registry import HOMES, Look, registry, remember
 from undertow.store import arrays, lazy
@@ -320,7 +321,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         BadInput: there is no such directory.
         Foreign: it is not a run, or one of a newer undertow.
     """
-    folder = Path(path).expanduser()
+    folder = home(path)
     if not folder.is_dir():
         raise BadInput(f"there is no run at '{folder}'")
     folder = folder.resolve()

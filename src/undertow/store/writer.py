@@ -17,6 +17,7 @@ import yaml
 from numpy.typing import NDArray
 
 from undertow.errors import BadInput, Foreign, Unavailable
+from undertow.loading import home
 from undertow.store import arrays
 from undertow.store.answers import Answers
 from undertow.store.cell import Cell
@@ -259,7 +260,7 @@ def create_run(
         BadInput: it holds a run with another spec (the message says where they differ).
         Unavailable: it cannot be written, or another process is writing it.
     """
-    folder = Path(path).expanduser()
+    folder = home(path)
     asked, told = plain(spec), plain(manifest)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from undertow.errors import BadInput
+from undertow.loading import home
 from undertow.progress import SILENT, Progress
 from undertow.prose import attack_name
 from undertow.store import Run
@@ -91,7 +92,7 @@ def run_carriers(
     )
     what = sha256(repr(spec.plain()).encode()).hexdigest()[:8]
     own = Path("runs") / f"{flat_name(spec.name)[:80]}-{what}"
-    place = Path(out or own).expanduser()
+    place = home(out or own)
     there = place.exists()
     run = study(
         spec, out=place, data_dir=data_dir, device=device, workers=workers, progress=progress,

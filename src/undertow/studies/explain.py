@@ -18,8 +18,8 @@ from undertow.attacks import ATTACKS
 from undertow.data import DATASETS, UNLABELLED, ImageSet, load_data
 from undertow.data.folder import numbers_are_classes
 from undertow.data.pictures import ENDINGS
-from undertow.errors import BadInput
-from undertow.loading import is_source
+from undertow.errors import BadInput, shown
+from undertow.loading import is_source, there
 from undertow.models import Card, known_card
 from undertow.notebook import Html
 from undertow.progress import SILENT, Progress
@@ -313,9 +313,9 @@ class _Asked:
     def _of_a_set(self, image: str, data_dir: Any, progress: Progress) -> bool:
         """Whether it is ``DATASET:INDEX``; its population is the rest of that set."""
         name, colon, index = image.rpartition(":")
-        if not (colon and index.lstrip("-").isdecimal()) or Path(image).exists():
+        if not (colon and index.lstrip("-").isdecimal()) or there(image):
             return False
-        if not (name in DATASETS or is_source(name) or Path(name).expanduser().exists()):
+        if not (name in DATASETS or is_source(name) or there(name)):
             return False
         with numbers_are_classes():
             data = load_data(name, data_dir=data_dir, size=self.size, progress=progress)
@@ -328,9 +328,9 @@ class _Asked:
 
     def _own(self, image: Any, data_dir: Any, progress: Progress) -> ImageSet:
         if isinstance(image, str | Path):
-            path = Path(image).expanduser()
-            if not path.exists() and (path.suffix.lower() in ENDINGS or "/" in str(image)):
-                raise BadInput(f"there is no picture or folder {image}")
+            ending = Path(image).suffix.lower()
+            if not there(image) and (ending in ENDINGS or "/" in str(image)):
+                raise BadInput(f"there is no picture or folder {shown(str(image))}")
             self.name = self.called = str(image)
             with numbers_are_classes():
                 own = load_data(self.name, data_dir=data_dir, size=self.size, progress=progress)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from undertow.attacks import make
 from undertow.errors import BadInput
-from undertow.loading import is_source
+from undertow.loading import is_source, there
 from undertow.registry import Entry, load_plugins, registry
 from undertow.studies.asked.spec import StudySpec
 
@@ -63,7 +62,7 @@ class _Settling:
         if not isinstance(spec.carriers, bool):
             plain["carriers"] = [self.named("ranking", ranking) for ranking in spec.carriers]
         plain["questions"] = [self.named("question", q) for q in spec.questions]
-        if not (self.data_given or Path(spec.data.name).expanduser().exists()):
+        if not (self.data_given or there(spec.data.name)):
             plain["data"]["name"] = self.named("data set", spec.data.name)
         for model in (m for m in spec.models if m not in self.models_given):
             if ":" not in model.removeprefix("zoo:") and not model.endswith(".py"):

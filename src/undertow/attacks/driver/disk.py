@@ -17,6 +17,7 @@ from torch import Tensor
 from undertow.attacks.driver.assemble import Part
 from undertow.attacks.driver.changes import Changes
 from undertow.errors import Foreign
+from undertow.loading import is_file
 from undertow.types import Trajectory
 
 __all__ = ["Stream", "open_trajectory"]
@@ -98,20 +99,25 @@ def open_trajectory(path: str | Path) -> Trajectory:
         Foreign: if there is none, or it was never finished.
     """
     path = Path(path)
+    if not (is_file(path / REST) and is_file(path / IMAGES)):
+        raise Foreign(f"'{path}' holds no finished trajectory")
     try:
         with safe_open(path / REST, framework="pt") as file:
             plain = json.loads((file.metadata() or {})["undertow"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise Foreign(f"'{path}' holds no finished trajectory") from error
-    if plain.pop("format", None) != FORMAT:
+    if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
         raise Foreign(f"'{path}' was written by another version (expected {FORMAT})")
-    images = _mapped(path, plain)
-    for name in ("shape", "count", "dtype"):
-        del plain[name]
-    notes = {k.removeprefix("notes/"): v for k, v in tensors.items() if k.startswith("notes/")}
-    rest = {k: v for k, v in tensors.items() if not k.startswith("notes/")}
-    return Trajectory(images=images, notes=notes, **rest, **plain)
+    try:
+        images = _mapped(path, plain)
+        for name in ("shape", "count", "dtype"):
+            del plain[name]
+        notes = {k.removeprefix("notes/"): v for k, v in tensors.items() if k.startswith("notes/")}
+        rest = {k: v for k, v in tensors.items() if not k.startswith("notes/")}
+        return Trajectory(images=images, notes=notes, **rest, **plain)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise Foreign(f"'{path}' is damaged: {type(error).__name__} {error}") from error
 
 
 def _mapped(path: Path, plain: dict[str, Any]) -> Tensor:
@@ -119,5 +125,8 @@ def _mapped(path: Path, plain: dict[str, Any]) -> Tensor:
     dtype = getattr(torch, plain["dtype"])
     shape = (plain["count"], *plain["shape"])
     size = torch.Size(shape).numel()
+    held, asked = (path / IMAGES).stat().st_size, size * dtype.itemsize
+    if held != asked:
+        raise ValueError(f"{IMAGES} has {held:,} bytes, not {asked:,}")
     flat = torch.from_file(str(path / IMAGES), shared=False, size=size, dtype=dtype)
     return flat.view(shape)

@@ -80,7 +80,7 @@ def _check_number(
         object.__setattr__(attack, name, float(given))
 
 
-def make(name: str, **settings: Any) -> Attack:
+def make(name: str, /, **settings: Any) -> Attack:
     """An attack by name.
 
     Args:
@@ -114,7 +114,8 @@ def make(name: str, **settings: Any) -> Attack:
     if isinstance(inner, Mapping):
         if "name" not in inner:
             raise BadInput(f"{name}: attack needs a name (allowed: {', '.join(ATTACKS)})")
-        settings = {**settings, "attack": make(**cast(Mapping[str, Any], inner))}
+        told = {str(key): value for key, value in inner.items() if key != "name"}
+        settings = {**settings, "attack": make(inner["name"], **told)}
     elif isinstance(inner, str):
         settings = {**settings, "attack": make(inner)}
     return kind(**settings)

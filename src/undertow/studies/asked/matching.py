@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from undertow.data import UNLABELLED, ImageSet
-from undertow.errors import BadInput
+from undertow.errors import BadInput, shown
+from undertow.loading import home, is_file
 from undertow.models import check_output, class_names
 from undertow.models.asking import ask
 
@@ -28,7 +29,9 @@ def names_in(file: str | Path) -> tuple[str, ...]:
     Raises:
         BadInput: if it is no such file.
     """
-    path = Path(file).expanduser()
+    path = home(file)
+    if not is_file(file):
+        raise BadInput(f"cannot read the classes '{shown(str(file))}': there is no such file")
     try:
         text = path.read_bytes()[: LARGEST + 1]
         names = tuple(line.strip() for line in text.decode("utf-8").splitlines() if line.strip())

@@ -23,7 +23,8 @@ from pydantic import (
 )
 
 from undertow.axes import CONTROLS, ControlName
-from undertow.errors import BadInput, UnknownName
+from undertow.errors import BadInput, UnknownName, shown
+from undertow.loading import is_file, there
 from undertow.measuring.carriers import DEFAULT_RANKINGS
 from undertow.prose import told_number
 from undertow.registry import registry
@@ -100,7 +101,7 @@ class AttackSpec(_Strict):
         listed = isinstance(given, list | tuple) and set(map(str, given)) <= set(CONTROLS)
         if not (isinstance(given, bool) or listed):
             allowed = f"true, false, or a list of some of {', '.join(CONTROLS)}"
-            raise ValueError(f"{given!r} is no choice of controls (allowed: {allowed})")
+            raise ValueError(f"{shown(given)} is no choice of controls (allowed: {allowed})")
         return given
 
     @property
@@ -251,8 +252,8 @@ class StudySpec(_Strict):
         single = [attack.id for attack in self.attacks if not attack.ensemble]
         if self.exemplar_attack is not None and self.exemplar_attack not in single:
             raise ValueError(
-                f"exemplar_attack '{self.exemplar_attack}' is not among the attacks on one model "
-                f"(allowed: {', '.join(single)})"
+                f"exemplar_attack '{shown(self.exemplar_attack)}' is not among the attacks on one "
+                f"model (allowed: {', '.join(single)})"
             )
         if len(set(self.models)) < len(self.models):
             raise ValueError("a model stands twice in models")
@@ -353,11 +354,14 @@ def load_spec(source: str | Path | Mapping[str, Any]) -> StudySpec:
             "mapping, a StudySpec)"
         )
     path = Path(source)
-    if path.suffix in {".yaml", ".yml"} or path.is_file():
+    if path.suffix in {".yaml", ".yml"} or is_file(source):
+        if there(source) and not is_file(source):
+            raise BadInput(f"cannot read the study '{source}': it is no plain file")
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as problem:
-            raise BadInput(f"cannot read the study '{source}': {problem.strerror}") from None
+            told = f"cannot read the study '{shown(str(source))}': {problem.strerror}"
+            raise BadInput(told) from None
         except UnicodeDecodeError:
             raise BadInput(f"the study '{source}' is not a UTF-8 text file") from None
         return _parse(text, str(source))
@@ -392,7 +396,11 @@ def _explain(error: Any, tree: yaml.Node | None, where: str) -> str:
     if error["type"] == "extra_forbidden":
         owner = _owner(location)
         return str(UnknownName(f"key in {where}{place}:", key, owner.model_fields))
-    given = "" if error["type"] in {"missing", "value_error"} else f", got {error['input']!r}"
+    given = (
+        ""
+        if error["type"] in {"missing", "value_error"}
+        else f", got {shown(repr(error['input']))}"
+    )
     return f"{where}{place}: {key + ': ' if key else ''}{reason}{given}"
 
 
