@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Final
 
 __all__ = [
     "BadInput", "Foreign", "Unavailable", "UndertowError", "UnknownName", "shown", "suggestion",
 ]  # fmt: skip
+
+
+LISTED: Final = 60
+"""Most names that a message lists."""
 
 
 def suggestion(given: object, allowed: Iterable[str]) -> str:
@@ -64,7 +69,9 @@ class UnknownName(UndertowError, LookupError):
         self.given = given
         self.allowed = tuple(sorted(allowed))
         hint = suggestion(given, self.allowed)
-        names = ", ".join(self.allowed)
+        names = ", ".join(self.allowed[:LISTED])
+        if len(self.allowed) > LISTED:
+            names += f", … {len(self.allowed)} in all"
         super().__init__(f"unknown {kind} '{shown(given)}'{hint} (allowed: {names})")
 
     def __reduce__(self) -> tuple[type[UnknownName], tuple[str, object, tuple[str, ...]]]:

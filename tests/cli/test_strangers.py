@@ -119,3 +119,41 @@ def test_a_model_file_neither_ends_a_command_nor_talks_into_what_scripts_read(
     assert said.code == 0
     assert json.loads(said.out)
     assert "hello from the factory" in said.err
+
+
+def test_a_study_from_elsewhere_runs_code_only_where_it_is_trusted(
+    undertow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it is run before; a study in one's own folder needs no word."""
+    away, own = tmp_path / "away", tmp_path / "own"
+    away.mkdir()
+    own.mkdir()
+    (away / "net.py").write_text(
+        "from pathlib import Path\nPath(__file__).with_name('ran').write_text('')\n"
+        "raise RuntimeError('as far as this')\n"
+    )
+    told = {"name": "x", "models": [f"{away}/net.py:net"], "attacks": [{"name": "fgsm"}]}
+    (away / "study.yaml").write_text(json.dumps({**told, "data": {"name": "digits"}}))
+    monkeypatch.chdir(own)
+    said = undertow("study", away / "study.yaml")
+    assert said.code == 2
+    assert "net.py:net. Read it, then give --trust" in said.err
+    assert not (away / "ran").exists()
+    trusted = undertow("study", away / "study.yaml", "--trust")
+    assert "as far as this" in trusted.err
+    assert (away / "ran").exists()
+    monkeypatch.chdir(away)
+    assert "as far as this" in undertow("study", "study.yaml").err
+    for key, value in {
+        "plugins": ["mine.py"], "null": "mine.py:null", "estimator": "os:path",
+        "attacks": [{"name": "ensemble", "settings": {"attack": {"name": "m.py:A"}}}],
+    }.items():  # fmt: skip
+        plain = {
+            "name": "x",
+            "models": ["digits_cnn", "good_init"],
+            "attacks": [{"name": "fgsm"}],
+            key: value,
+        }
+        (away / "other.yaml").write_text(json.dumps(plain))
+        monkeypatch.chdir(own)
+        assert "--trust" in undertow("study", away / "other.yaml").err, key

@@ -27,7 +27,8 @@ from undertow.studies.asked.spec import load_spec
 CASES = 60
 NASTY = (
     b"", b"\0" * 64, b"PK\x03\x04", b"\x89PNG\r\n\x1a\n", b"{}", b"[]", b"null", b"\xff\xfe\xfd",
-    b"name: [", b"A" * 5000, b"\x93NUMPY\x01\x00", b"<svg/>", b'{"a": 1}', b"- x\n- y\n", b"&a [*a, *a]",
+    b"name: [", b"A" * 5000, b"\x93NUMPY\x01\x00", b"<svg/>", b'{"a": 1}', b"- x\n- y\n",
+    b"&a [*a, *a]",
 )  # fmt: skip
 
 

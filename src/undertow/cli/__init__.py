@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -15,6 +16,13 @@ __all__ = ["main", "run"]
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C, as shells have it."""
+
+
+_PLACES: Final = frozenset({
+    errno.EACCES, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS,
+})  # fmt: skip
+"""What is wrong with a place that was given, not with the machine."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -100,9 +108,11 @@ def _told(problem: BaseException) -> int | None:
         print(f"undertow: {key}: {reason}, got {str(first['input'])[:80]}", file=sys.stderr)
         return 2
     if isinstance(problem, OSError):
-        named = f" ({problem.filename})" if problem.filename else ""
+        from undertow.errors import shown
+
+        named = f" ({shown(str(problem.filename), 200)})" if problem.filename else ""
         print(f"undertow: {problem.strerror or problem}{named}", file=sys.stderr)
-        return 1
+        return 2 if problem.errno in _PLACES else 1
     return None
 
 

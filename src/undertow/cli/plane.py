@@ -57,6 +57,7 @@ def plane(
     from undertow.errors import UnknownName
     from undertow.measuring.population import Method, information_plane
     from undertow.models import load_model
+    from undertow.models.devices import usable
     from undertow.progress import terminal
     from undertow.studies.asked.inputs import target_of
 
@@ -67,7 +68,7 @@ def plane(
     asked = _attacks(attack or [], options.settings(set_))
     whole = load_data(data, "test", data_dir=data_dir, progress=progress)
     x, y = whole[:inputs]
-    x = x.to(device)
+    x = x.to(usable(device))
     network = load_model(
         model, channels=x.shape[1], device=device,
         mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -16,7 +17,7 @@ import xarray as xr
 
 from undertow.axes import PROFILES, UNITS
 from undertow.errors import BadInput, Foreign
-from undertow.loading import needed
+from undertow.loading import home, needed
 from undertow.store.cell import Cell
 from undertow.store.files import PARTIAL, disk_errors
 from undertow.store.reader import Run
@@ -295,11 +296,12 @@ def export(run: Run, format: Format | str, out: Path) -> tuple[Path, ...]:  # no
     ending, write = _WRITERS[format]
     assert {_HOMES.get(t, t) for t in _TABLES} == set(GROUPS) - {"exemplars"}
     written = []
+    out = home(out).absolute()  # pandas has its own mind about "~"
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         for group in (t for t in _TABLES if format != "netcdf" or t not in _HOMES):
-            home = _HOMES.get(group, group)
-            if any(run.has(home, cell) and run.state(cell).done for cell in run.cells):
+            stored = _HOMES.get(group, group)
+            if any(run.has(stored, cell) and run.state(cell).done for cell in run.cells):
                 partial = out / f"{group}{ending}{PARTIAL}"
                 partial.unlink(missing_ok=True)
                 write(run, group, partial)
@@ -307,5 +309,7 @@ def export(run: Run, format: Format | str, out: Path) -> tuple[Path, ...]:  # no
                     partial.replace(out / f"{group}{ending}")
                     written.append(out / f"{group}{ending}")
     if not written:
+        with suppress(OSError):  # only if nothing lies in it
+            out.rmdir()
         raise Foreign(f"'{run.path}' has no finished inputs to export")
     return tuple(written)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,10 +42,20 @@ class RunWriter:
         lock: held until :meth:`close`.
         manifest: what the directory's manifest says.
         resumed: whether the directory held this run already.
+        above: folders that were made for it, the nearest first.
     """
 
-    def __init__(self, path: Path, lock: Lock, manifest: dict[str, Any], *, resumed: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        lock: Lock,
+        manifest: dict[str, Any],
+        *,
+        resumed: bool,
+        above: Sequence[Path] = (),
+    ) -> None:
         self.path = path
+        self._above = above
         self.resumed = resumed
         self._lock = lock
         self._manifest = manifest
@@ -89,6 +99,9 @@ class RunWriter:
         if not self.resumed:
             with disk_errors(self.path):
                 shutil.rmtree(self.path)
+            with suppress(OSError):  # others may have come
+                for folder in self._above:
+                    folder.rmdir()
 
     @property
     def manifest(self) -> Mapping[str, Any]:
@@ -263,6 +276,7 @@ def create_run(
     folder = home(path)
     asked, told = plain(spec), plain(manifest)
     with disk_errors(folder):
+        above = [place for place in folder.parents if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(folder / "manifest.json"):
             held_by(folder)  # a foreign directory is not even given a lock file
@@ -290,7 +304,7 @@ def create_run(
         with disk_errors(folder):
             replace_bytes(folder / "manifest.json", as_json(base))
             replace_bytes(folder / "spec.yaml", text)
-        return RunWriter(folder, lock, base, resumed=held is not None)
+        return RunWriter(folder, lock, base, resumed=held is not None, above=above)
     except (BadInput, Foreign, Unavailable, OSError):
         lock.release()
         raise

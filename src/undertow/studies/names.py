@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -13,7 +13,7 @@ from undertow.loading import is_source, there
 from undertow.registry import Entry, load_plugins, registry
 from undertow.studies.asked.spec import StudySpec
 
-__all__ = ["plugins_told", "settled"]
+__all__ = ["code_named", "plugins_told", "settled"]
 
 
 def settled(
@@ -86,6 +86,29 @@ class _Settling:
             return given
         plain = {**given, "name": self.named("attack", given["name"])}
         return {**plain, "attack": self.attack(given["attack"])} if "attack" in given else plain
+
+
+def code_named(told: Any) -> tuple[str, ...]:
+    """What a study names that runs code: ``path/to/file.py:thing``, a module, a plugin's file."""
+    if isinstance(told, StudySpec):
+        plain = told.plain()
+        places = [plain[key] for key in _MAY_NAME_CODE]
+        places.append([attack["name"] for attack in plain["attacks"]])
+        places.append([attack["settings"].get("attack") for attack in plain["attacks"]])
+        places.append(plain["data"]["name"])
+        return tuple(dict.fromkeys(name for place in places for name in code_named(place)))
+    if isinstance(told, Mapping):
+        told = list(told.values())
+    if isinstance(told, list):
+        return tuple(name for one in told for name in code_named(one))
+    ours = isinstance(told, str) and not told.startswith(("zoo:", "hf:", "timm:"))
+    return (str(told),) if ours and (is_source(told) or str(told).endswith(".py")) else ()
+
+
+_MAY_NAME_CODE: Final = (
+    "plugins", "models", "estimator", "cross_check", "null", "questions", "exemplar_attack",
+    "carriers",
+)  # fmt: skip
 
 
 def _again(plain: Mapping[str, Any]) -> StudySpec:
