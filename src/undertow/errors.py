@@ -12,7 +12,8 @@ from difflib import get_close_matches
 from typing import Final
 
 __all__ = [
-    "BadInput", "Foreign", "Unavailable", "UndertowError", "UnknownName", "shown", "suggestion",
+    "BadInput", "Foreign", "Unavailable", "UndertowError", "UnknownName", "of_kind", "shown",
+    "suggestion",
 ]  # fmt: skip
 
 
@@ -42,6 +43,11 @@ class UndertowError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        """The message; what was given may be a whole tensor, and is cut to a line then."""
+        told = super().__str__()
+        return shown(" ".join(told.split()), 1000) if told.count("\n") > 2 else told
+
 
 class BadInput(UndertowError, ValueError):
     """An argument, a file or an array that cannot be used as given."""
@@ -53,6 +59,22 @@ class Unavailable(UndertowError, RuntimeError):
 
 class Foreign(UndertowError, RuntimeError):
     """A directory or file on disk that is not ours to overwrite, or not one we can read."""
+
+
+def of_kind(given: object, kinds: type | tuple[type, ...], what: str, allowed: str) -> None:
+    """That an argument is what it must be.
+
+    Args:
+        given: the argument.
+        kinds: what it may be.
+        what: its name, in the message.
+        allowed: what may be given, in words.
+
+    Raises:
+        BadInput: if it is of none of these kinds.
+    """
+    if not isinstance(given, kinds):
+        raise BadInput(f"{what} is a {type(given).__name__} (allowed: {allowed})")
 
 
 class UnknownName(UndertowError, LookupError):

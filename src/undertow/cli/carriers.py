@@ -40,7 +40,7 @@ def carriers(
     seed: options.Seed = 0,
     precision: options.Gradients = options.FLOAT32,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Local processes that share the work.")
+        int | None, typer.Option(min=1, max=1024, help="Local processes that share the work.")
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -73,7 +73,7 @@ Classes = Annotated[
 ]
 Size = Annotated[
     int | None,
-    typer.Option(min=1, help="Height and width that your own pictures are brought to."),
+    typer.Option(min=1, max=8192, help="Height and width that your own pictures are brought to."),
 ]
 Std = Annotated[str | None, typer.Option(help="Likewise, by which it divides.")]
 Taps = Annotated[

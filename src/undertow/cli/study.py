@@ -23,7 +23,7 @@ def study(
     data_dir: DataDir = None,
     device: Device = "cpu",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Local processes that share the work.")
+        int | None, typer.Option(min=1, max=1024, help="Local processes that share the work.")
     ] = None,
     cluster: Annotated[
         str | None,

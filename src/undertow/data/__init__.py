@@ -10,7 +10,7 @@ from undertow.data.folder import read_folder, read_npz
 from undertow.data.images import SPLITS, UNLABELLED, ImageSet, divide
 from undertow.data.pictures import ENDINGS
 from undertow.data.registry import DATASETS, DataSource
-from undertow.errors import UnknownName
+from undertow.errors import UnknownName, of_kind
 from undertow.loading import home, is_folder, is_source, there
 from undertow.progress import SILENT, Progress
 
@@ -51,6 +51,8 @@ def load_data(
         BadInput: if the files are there and cannot be used.
         Unavailable: if the data are not here and cannot be fetched.
     """
+    of_kind(name, (str, Path), "the data set", "a name or a path")
+    of_kind(split, str, "the split", ", ".join(SPLITS))
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
     if name in DATASETS or is_source(name):

@@ -6,14 +6,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
 
 from undertow.errors import Unavailable
-from undertow.loading import home
+from undertow.loading import home, there
 
 __all__ = ["cache_dir", "check_writable", "new_file", "read_rows", "write_rows"]
 
@@ -50,15 +50,19 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder, and find out now rather than after hours whether it can be written.
+    """Find out now rather than after hours whether the folder can be made and written.
 
     Raises:
         Unavailable: if it cannot.
     """
     probe = folder / ".writable"
+    made = [place for place in (folder, *folder.parents) if not there(place)]
     with new_file(probe):
         pass
     probe.unlink(missing_ok=True)
+    with suppress(OSError):  # it is made again when there is something to put there
+        for place in made:
+            place.rmdir()
 
 
 def _sha256(path: Path) -> str:

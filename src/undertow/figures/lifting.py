@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from undertow.axes import PROFILES
-from undertow.errors import BadInput
+from undertow.errors import BadInput, of_kind
 from undertow.figures import streams, trajectory, turning
 from undertow.figures.data import FigureData
 from undertow.figures.registry import FIGURES
@@ -30,6 +30,7 @@ def lift(run: Run, name: str, **choice: Any) -> FigureData:
         UnknownName: if there is no such figure.
         BadInput: if the run has nothing of the kind, or ``choice`` is none of its choices.
     """
+    of_kind(run, Run, "the run", "what undertow.open_run gives")
     figure = FIGURES[name]
     known = {key for option in figure.choices(run) for key in option}
     unknown = sorted(set(choice) - known)
@@ -52,6 +53,9 @@ def from_flow(flow: xr.Dataset, kind: str = "turning", *, sample: int = 0) -> Fi
     Raises:
         BadInput: if the measurement holds no such thing.
     """
+    of_kind(flow, xr.Dataset, "the flow", "what undertow.measure gives for a trajectory")
+    of_kind(kind, str, "the kind", "a name")
+    of_kind(sample, int, "sample", "the place of an input")
     needed = {"turning": "drift", "trajectory": "difference", "streams": "class_information"}
     if kind not in needed:
         raise BadInput(f"unknown kind '{kind}' (allowed: {', '.join(needed)})")

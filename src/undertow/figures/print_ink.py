@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from undertow.errors import BadInput
+from undertow.errors import BadInput, of_kind
 from undertow.figures.data import Axis, FigureData, Heat, Panel, Series
 from undertow.figures.palette import DIVERGING, GRID, INK, SEQUENTIAL, veil
 
@@ -249,6 +249,7 @@ def save(data: FigureData, path: str | Path) -> Path:
     Raises:
         BadInput: for an ending that is none of :data:`FORMATS`.
     """
+    of_kind(path, (str, Path), "the path", "a file ending in .pdf, .svg or .png")
     path = Path(path)
     path.write_bytes(render(data, path.suffix.lstrip(".").lower()))
     return path

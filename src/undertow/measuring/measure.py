@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from undertow.data import ImageSet
-from undertow.errors import BadInput
+from undertow.errors import BadInput, of_kind
 from undertow.information import NULLS
 from undertow.information.readers import Readers
 from undertow.measuring.among import LEADING
@@ -99,6 +99,9 @@ def measure(
             maps that are not finite.
         UnknownName: for an unknown estimator or null.
     """
+    of_kind(model, nn.Module, "the model", "a torch.nn.Module")
+    if y is not None:
+        of_kind(y, Tensor, "y", "whole numbers, one an input")
     x = _example(inputs)
     chosen = taps_of(model, x, taps)
     announce(model, x)
@@ -192,6 +195,7 @@ def taps_of(
         key = ("taps", taps, tuple(x.shape[1:]), x.dtype, x.device)
         chosen: tuple[Tap, ...] = _remembered(model, key, lambda: choose(model, x, taps))
         return chosen
+    of_kind(taps, (list, tuple), "taps", "names, patterns, or what undertow.taps.choose gives")
     ready = [tap for tap in taps if isinstance(tap, Tap)]
     return tuple(ready) if len(ready) == len(taps) > 0 else choose(model, x, [str(t) for t in taps])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from undertow.errors import BadInput
+from undertow.errors import BadInput, shown
 
 __all__ = ["even_parts", "out_of_memory", "precision", "processor", "usable"]
 
@@ -23,11 +23,11 @@ def usable(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(1, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError) as error:
         here = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
         reason = str(error).splitlines()[0][:120]
         raise BadInput(
-            f"device '{device}' cannot be used: {reason} (here: {', '.join(here)})"
+            f"device '{shown(device)}' cannot be used: {reason} (here: {', '.join(here)})"
         ) from None
     return found
 

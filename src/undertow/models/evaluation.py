@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from undertow.data import ImageSet
-from undertow.errors import BadInput
+from undertow.errors import BadInput, of_kind
 from undertow.models.asking import logits_in
 from undertow.models.defended import defence_in, rejected
 from undertow.progress import SILENT, Progress
@@ -132,6 +132,8 @@ def evaluate(
     Raises:
         BadInput: if the model's classes are not those of the data.
     """
+    of_kind(model, nn.Module, "the model", "a torch.nn.Module")
+    of_kind(data, ImageSet, "the data", "what undertow.load_data gives")
     logits = logits_of(model, data, progress=progress, title=title)
     if logits.shape[1] != len(data.classes):
         raise BadInput(

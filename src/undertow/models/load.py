@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from undertow.errors import BadInput, UnknownName
+from undertow.errors import BadInput, UnknownName, of_kind
 from undertow.loading import home, import_file
 from undertow.models.asking import Around, Picked, in_training
 from undertow.models.blocks import Normalise
@@ -95,6 +95,7 @@ def load_model(
     else:
         model, own, (mean, std) = _from_text(spec, classes, channels, weights, (mean, std))
     if weights is not None:
+        of_kind(weights, (str, Path), "weights", "the path of a file")
         model = _with_weights(model, Path(weights))
     if mean is not None and std is not None and not own:
         _check_channels(model, len(mean), "mean and std")

@@ -11,9 +11,10 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup, escape
 
-from undertow.errors import UndertowError
+from undertow.errors import BadInput, UndertowError
 from undertow.figures import FIGURES, FigureData
 from undertow.figures.palette import DARK, RAMP
+from undertow.loading import home, is_folder
 from undertow.prose import attack_name, prose
 from undertow.report.asked import attack_lines, flat, pretty
 from undertow.report.embed import Plot, packed_plotly, packed_plots, plot, script_json
@@ -200,10 +201,13 @@ def write_report(run: Run, out: str | Path | None = None) -> Path:
         The file.
 
     Raises:
+        BadInput: if ``out`` is a folder.
         Unavailable: if it cannot be written.
         Foreign: if the run's files are damaged beyond reading.
     """
-    target = run.path / "report.html" if out is None else Path(out)
+    target = run.path / "report.html" if out is None else home(out)
+    if not target.name or is_folder(target):
+        raise BadInput(f"the report is one file; '{out}' is a folder (allowed: DIR/report.html)")
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     found = list(chosen_figures(run))

@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from undertow.axes import PROFILES, UNITS
-from undertow.errors import BadInput, Foreign
+from undertow.errors import BadInput, Foreign, of_kind
 from undertow.loading import home, needed
 from undertow.store.cell import Cell
 from undertow.store.files import PARTIAL, disk_errors
@@ -192,6 +192,8 @@ def table(run: Run, group: str) -> pd.DataFrame:
         run: the run.
         group: ``profiles``, ``flow``, ``attacks``, ``class_information`` or ``carriers``.
     """
+    of_kind(run, Run, "the run", "what undertow.open_run gives")
+    of_kind(group, str, "the table", "a name")
     if group not in _MAKERS:
         raise BadInput(f"unknown table '{group}' (allowed: {', '.join(_MAKERS)})")
     parts = [part for _, part in _parts(run, group)]
@@ -291,6 +293,8 @@ def export(run: Run, format: Format | str, out: Path) -> tuple[Path, ...]:  # no
         Foreign: the run has nothing to export.
         Unavailable: the format needs a package that is not here, or the disk refuses.
     """
+    of_kind(run, Run, "the run", "what undertow.open_run gives")
+    of_kind(format, str, "the format", "a name")
     if format not in _WRITERS:
         raise BadInput(f"unknown format '{format}' (allowed: {', '.join(get_args(Format))})")
     ending, write = _WRITERS[format]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from undertow.errors import BadInput
+from undertow.loading import home
 from undertow.store import arrays
 from undertow.store.cell import Cell
 from undertow.store.chunks import chunk_key
@@ -42,7 +43,7 @@ def merge_runs(sources: Sequence[Path], out: Path) -> Run:
     if len(sources) < 2:
         raise BadInput("merging takes two runs or more")
     runs = [open_run(source) for source in sources]
-    if any(run.path == out.expanduser().resolve() for run in runs):
+    if any(run.path == home(out).resolve() for run in runs):
         raise BadInput(f"'{out}' is one of the runs to merge; choose another --out")
     first = runs[0]
     for run in runs[1:]:

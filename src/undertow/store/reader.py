@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from undertow.errors import BadInput, Foreign, UnknownName
-from undertow.loading import home
+from undertow.errors import BadInput, Foreign, UnknownName, shown
+from undertow.loading import home, is_folder
 from undertow.prose import prose
 from undertow.registry import HOMES, Look, registry, remember
 from undertow.store import arrays, lazy
@@ -322,8 +322,8 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         Foreign: it is not a run, or one of a newer undertow.
     """
     folder = home(path)
-    if not folder.is_dir():
-        raise BadInput(f"there is no run at '{folder}'")
+    if not is_folder(path):
+        raise BadInput(f"there is no run at '{shown(str(folder), 300)}'")
     folder = folder.resolve()
     if not os.path.lexists(folder / "manifest.json"):
         raise Foreign(f"'{folder}' is not an undertow run (no manifest.json of one)")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import groupby
 
-from torch import nn
+from torch import Tensor, nn
 
-from undertow.errors import BadInput
+from undertow.errors import BadInput, of_kind
 from undertow.models.asking import plainly
 from undertow.taps.hooks import module_name, modules_of
 from undertow.taps.outputs import unwrapped
@@ -55,6 +55,8 @@ def choose(
         BadInput: if a pattern matches nothing (names the nearest names), or a named module puts
             out nothing that could be read as maps.
     """
+    of_kind(model, nn.Module, "the model", "a torch.nn.Module")
+    of_kind(example, Tensor, "the example", "images, (sample, channel, row, col)")
     return tuple(tap for tap, _ in _chosen(model, example, which))
 
 
@@ -64,6 +66,10 @@ def _chosen(
     """The taps, each with the reason why it is one."""
     seen = trace(model, example)
     patterns = [which] if isinstance(which, str) else which
+    if patterns is not None:
+        of_kind(patterns, (list, tuple), "taps", "names or patterns of modules")
+        for pattern in patterns:
+            of_kind(pattern, str, "a tap", "the name or pattern of modules")
     if patterns is None:
         calls = _blocks(seen)
     else:

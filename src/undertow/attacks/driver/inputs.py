@@ -74,7 +74,7 @@ def as_labels(y: Any, samples: int, classes: int, what: str = "labels") -> Label
     Raises:
         BadInput: for another shape or type, or a label that is no class of the model.
     """
-    if isinstance(y, Sequence) and not isinstance(y, str):
+    if isinstance(y, Sequence) and not isinstance(y, str | bytes):
         y = torch.as_tensor(y)
     if not isinstance(y, Tensor) or y.shape != (samples,) or y.is_floating_point():
         got = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__

@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from undertow.errors import BadInput
+from undertow.errors import BadInput, of_kind
 from undertow.measuring.carriers import CONTROLS, DEFAULT_RANKINGS, RANKINGS
 from undertow.measuring.carriers.carry import REPEATS, Carried, carry, places, rows_at_once
 from undertow.measuring.measure import taps_of
@@ -82,6 +82,7 @@ def carriers(
             inputs and labels do not fit together.
         UnknownName: for an unknown ranking.
     """
+    of_kind(model, nn.Module, "the model", "a torch.nn.Module")
     benign, adversarial, label = _given(attacked, y)
     names = _ranked(rankings)
     chosen = taps_of(model, benign, taps)
