@@ -84,7 +84,10 @@ def test_each_mistake_gets_one_clear_message(undertow, arguments, words) -> None
 
 
 @pytest.mark.filterwarnings("ignore:.*shows no normalisation")
-def test_a_model_of_the_wrong_shape_is_refused(undertow, tmp_path: Path, small: Path) -> None:
+def test_a_model_of_the_wrong_shape_is_refused(
+    undertow, tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text(
         "from torch import nn\n"
         "def seven(): return nn.Sequential(nn.Flatten(), nn.Linear(256, 7))\n"

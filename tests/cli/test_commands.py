@@ -156,12 +156,21 @@ def test_pictures_of_several_sizes_are_brought_to_the_one_asked_for(
     from PIL import Image
 
     rng = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
     for name, side in (("a", 16), ("b", 24)):
         pixels = rng.integers(0, 255, (side, side), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{name}.png")
     own = tmp_path / "net.py"
     own.write_text("import undertow as ut\ndef make(): return ut.load_model('digits_cnn')\n")
-    asked = ["explain", tmp_path, "--model", f"{own}:make", "--out", tmp_path / "run", "-q"]
+    asked = [
+        "explain",
+        tmp_path / "pictures",
+        "--model",
+        f"{own}:make",
+        "--out",
+        tmp_path / "run",
+        "-q",
+    ]
     said = undertow(*asked)
     assert said.code == 2
     assert "--size 224" in said.err

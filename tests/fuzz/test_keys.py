@@ -23,7 +23,7 @@ BASE: dict[str, Any] = {
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**64, -(2**64), 0.5, float("nan"), float("inf"), 1e300,
     "", " ", "nan", "1e-1", "8/0", "8/255", "none", "../x", "/abs", "a\nb", "a\0b", "x" * 3000, "☃",
-    "fgsm", "good_init", "nowhere.py:thing", "os:system", "!!python/object", [], [None], [[]],
+    "fgsm", "good_init", "nowhere.py:thing", "os:nothing", "!!python/object", [], [None], [[]],
     [1, 2], ["fgsm", "fgsm"], [{}], {}, {"name": "x"}, {None: 1}, {"a": {"b": {"c": []}}},
     [True, "x", 3.5],
 )  # fmt: skip

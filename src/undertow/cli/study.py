@@ -78,6 +78,6 @@ def _check_own(given: str) -> None:
         return
     if named := code_named(load_spec(given)):
         raise BadInput(
-            f"the study '{shown(given)}' lies outside this folder and runs code: "
+            f"the study '{shown(given, 300)}' lies outside this folder and runs code: "
             f"{', '.join(named)}. Read it, then give --trust"
         )

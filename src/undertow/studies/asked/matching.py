@@ -13,7 +13,7 @@ from torch import nn
 
 from undertow.data import UNLABELLED, ImageSet
 from undertow.errors import BadInput, shown
-from undertow.loading import home, is_file
+from undertow.loading import home, is_file, there
 from undertow.models import check_output, class_names
 from undertow.models.asking import ask
 
@@ -30,13 +30,14 @@ def names_in(file: str | Path) -> tuple[str, ...]:
         BadInput: if it is no such file.
     """
     path = home(file)
-    if not is_file(file):
-        raise BadInput(f"cannot read the classes '{shown(str(file))}': there is no such file")
+    if there(file) and not is_file(file):  # a pipe would be waited for
+        raise BadInput(f"cannot read the classes '{shown(str(file), 200)}': it is no plain file")
     try:
         text = path.read_bytes()[: LARGEST + 1]
         names = tuple(line.strip() for line in text.decode("utf-8").splitlines() if line.strip())
     except OSError as problem:
-        raise BadInput(f"cannot read the classes '{file}': {problem.strerror}") from None
+        told = f"cannot read the classes '{shown(str(file), 200)}': {problem.strerror}"
+        raise BadInput(told) from None
     except UnicodeDecodeError:
         raise BadInput(f"the classes '{file}' are no UTF-8 text file") from None
     if len(text) > LARGEST or len(set(names)) < max(2, len(names)):
