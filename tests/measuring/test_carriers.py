@@ -127,7 +127,8 @@ def test_first_maps_are_those_with_the_largest_scores_and_ties_go_to_the_first()
 @given(st.integers(0, 10**6), st.integers(1, 12))
 def test_matched_sets_come_as_near_as_a_prefix_can(seed: int, maps: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    change, order = torch.rand(2, maps, generator=generator), torch.rand(3, 2, maps)
+    change = torch.rand(2, maps, generator=generator)
+    order = torch.rand(3, 2, maps, generator=generator)
     chosen = first(torch.rand(2, maps, generator=generator), counts_of(maps))
     found = matched(chosen, change, order)
     for draw in range(3):
@@ -139,6 +140,14 @@ def test_matched_sets_come_as_near_as_a_prefix_can(seed: int, maps: int) -> None
                 got = abs(float(change[i][found[draw, i, place]].square().sum()) - wanted)
                 assert got == pytest.approx(min(gaps), abs=1e-5)
     assert bool(found[:, :, -1].all())  # all maps change as much as all maps
+
+
+def test_a_map_that_hardly_changed_is_one_map_more() -> None:
+    """In single precision 1 + 1e-9 is 1, and all maps would seem to be all but one."""
+    change = torch.tensor([[1.0, 3e-5]])
+    chosen = torch.tensor([[[True, True]]])
+    found = matched(chosen, change, torch.tensor([[[0.9, 0.1]]]))
+    assert found.tolist() == [[[[True, True]]]]
 
 
 # Curves -------------------------------------------------------------------------------------------

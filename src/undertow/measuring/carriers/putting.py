@@ -53,9 +53,11 @@ def matched(
         change: the norm of the change of each map.
         order: random numbers, the largest first.
     """
-    wanted = (change.square()[:, None] * chosen).sum(dim=-1)
+    # In double precision: a map that changed by next to nothing is still one map more.
+    squares = change.double().square()
+    wanted = (squares[:, None] * chosen).sum(dim=-1)
     by = order.argsort(dim=-1, descending=True, stable=True)
-    gone = change.square().expand_as(order).gather(-1, by).cumsum(dim=-1)
+    gone = squares.expand_as(order).gather(-1, by).cumsum(dim=-1)
     gone = torch.cat([torch.zeros_like(gone[..., :1]), gone], dim=-1)
     short = (gone[:, :, None] - wanted[None, :, :, None]).abs()
     number = short.argmin(dim=-1)
