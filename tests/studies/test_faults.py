@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from undertow.errors import Unavailable
 from undertow.progress import Advance
 from undertow.store import BENIGN, Cell, Run, create_run, open_run
 from undertow.studies import run as running
-from undertow.studies.asked.spec import StudySpec
+from undertow.studies.asked.spec import StudySpec, load_spec
 from undertow.studies.done.executors.processes import Processes
 from undertow.studies.run import study
 from undertow.testing.runs import same_results
@@ -63,6 +64,7 @@ def test_a_local_worker_that_is_killed_is_replaced(
     same_results(small_run, run)
     lost = {record.facts.get("workers_lost") for record in run.records.values()}
     assert lost == {None, 1}
+    assert not any("inputs_at_once" in record.facts for record in run.records.values())
     assert victims
     assert not active_children()
 
@@ -81,6 +83,45 @@ def test_a_dask_worker_that_is_killed_is_replaced(
         address = cluster.scheduler_address
         run = study(small_spec, out=fresh_out, cluster=address, progress=progress)
     same_results(small_run, run)
+
+
+@contextmanager
+def _scheduler(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A scheduler and a worker as processes of their own, as on a real cluster."""
+    start, quiet = (sys.executable, "-m", "distributed.cli"), {"stderr": subprocess.DEVNULL}
+    address = ("--host", "127.0.0.1", "--port", str(port), "--no-dashboard", "--no-show")
+    wait = ("--death-timeout", "20", "--no-nanny", "--nthreads", "1", "--no-dashboard")
+    module = f"{start[2]}.dask_{{}}"
+    with (
+        subprocess.Popen([*start[:2], module.format("scheduler"), *address], **quiet) as first,
+        subprocess.Popen(
+            [*start[:2], module.format("worker"), f"tcp://127.0.0.1:{port}", *wait], **quiet
+        ) as second,
+    ):
+        try:
+            yield first
+        finally:
+            first.kill()
+            second.kill()
+
+
+@pytest.mark.cluster
+def test_a_dask_scheduler_that_is_lost_is_one_line_and_another_goes_on(
+    small_run: Run, small_spec: StudySpec, fresh_out: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    with _scheduler(port) as scheduler:
+        progress = AtFirst(scheduler.kill)
+        with pytest.raises(Unavailable, match="the Dask scheduler is gone; what was finished"):
+            study(small_spec, out=fresh_out, cluster=address, progress=progress)
+    done = _done(fresh_out)
+    assert 0 < done < len(small_run.records)
+    assert open_run(fresh_out).check() == ()
+    with _scheduler(port):
+        same_results(small_run, study(small_spec, out=fresh_out, cluster=address))
 
 
 MODEL = """
@@ -141,7 +182,7 @@ def test_what_kills_its_worker_is_tried_with_fewer_inputs(
     run = study(spec, out=fresh_out, workers=1)
     record = run.records[Cell(spec.models[0], BENIGN), 0]
     assert record.state == "done"
-    assert record.facts["workers_lost"] == 1
+    assert record.facts["workers_lost"] == 2, "the first death may have been chance"
     assert record.facts["inputs_at_once"] == 2
 
 
@@ -186,9 +227,34 @@ def test_a_full_disk_is_one_line_and_the_study_goes_on_when_there_is_room(
     assert said.count("\n") == 1
     assert f"the disk that holds '{out}" in said
     assert open_run(out).check() == ()
+    assert not list(out.rglob("*.partial")), "nothing half written takes room on a full disk"
     assert 0 < len([r for r in open_run(out).records.values() if r.state == "done"]) < 15
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
     same_results(small_run, study(small_spec, out=out))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "export {run} --format csv --out {disk}/o",
+        "export {run} --format parquet --out {disk}/o",
+        "export {run} --format netcdf --out {disk}/o",
+        "export {run} --format tensorboard --out {disk}/o",
+        "runs merge {run} {run} --out {disk}/o",
+        "report {run} --out {disk}/o.html",
+        "trace --model digits_cnn --data digits --attack fgsm --out {disk}/o",
+    ],
+)
+def test_a_full_disk_is_one_line_wherever_files_are_written(
+    call: str, small_disk: Path, small_run: Run, capsys: Any
+) -> None:
+    (small_disk / "filler").write_bytes(b"x" * (4 * 2**20 - 3 * 2**14))
+    assert command(call.format(run=small_run.path, disk=small_disk).split()) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert "full" in said[-1]
+    assert all(": " in line for line in said), "progress, and no traceback"
+    left = [p for p in small_disk.rglob("*") if "partial" in p.name or p.name.startswith(".o")]
+    assert not left
 
 
 def test_damage_is_found_repaired_and_computed_again(
@@ -285,30 +351,46 @@ def test_ctrl_c_with_workers_ends_everybody(small_yaml: Path, fresh_out: Path) -
     assert open_run(fresh_out).check() == ()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["in_process", "workers"])
-def test_a_study_killed_at_random_moments_ends_as_an_undisturbed_one(
-    options: tuple[str, ...], small_run: Run, small_yaml: Path, small_spec: StudySpec,
-    tmp_path: Path,
-) -> None:  # fmt: skip
-    """Fifteen kills with and without workers: thirty in all. A run that ends is begun anew."""
-    draw, kills, number = random.Random(len(options)), 0, 0
-    while kills < 15:
+def _survives(
+    undisturbed: Run, spec: Path, options: tuple[str, ...], tmp_path: Path, kills: int, last: float
+) -> None:
+    """Kill a study so often, each time within ``last`` seconds; one that ends is begun anew."""
+    draw, left, number = random.Random(len(options)), kills, 0
+    while left:
         out, before = tmp_path / f"run{number}", 0
-        while kills < 15:
-            with _start(small_yaml, out, *options) as process:
-                time.sleep(draw.uniform(0.5, 8))
+        while left:
+            with _start(spec, out, *options) as process:
+                time.sleep(draw.uniform(0.5, last))
                 ended = process.poll() is not None
                 process.kill()  # the workers must notice by themselves
             assert _gone(process.pid, 10), "workers outlive the run"
             if ended:
                 break
-            kills += 1
+            left -= 1
             now = _done(out)
             assert now >= before, "a shard that was done is undone"
             before = now
             if (out / "manifest.json").is_file():
                 assert open_run(out).check() == ()
         number += 1
-        same_results(small_run, study(small_spec, out=out))
+        same_results(undisturbed, study(spec, out=out))
         assert not list(out.rglob("*.partial"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["in_process", "workers"])
+def test_a_study_killed_at_random_moments_ends_as_an_undisturbed_one(
+    options: tuple[str, ...], small_run: Run, small_yaml: Path, tmp_path: Path
+) -> None:
+    """Fifteen kills with and without workers: thirty in all."""
+    _survives(small_run, small_yaml, options, tmp_path, kills=15, last=8)
+
+
+@pytest.mark.slow
+def test_a_study_of_cifar10_with_workers_survives_thirty_kills(tmp_path: Path) -> None:
+    plain = load_spec("quick").plain()
+    plain["data"] |= {"inputs": 12}
+    spec = tmp_path / "quick.yaml"
+    spec.write_text(yaml.safe_dump(plain | {"shard": 4, "exemplars": 3}))
+    undisturbed = study(spec, out=tmp_path / "undisturbed", workers=2)
+    _survives(undisturbed, spec, ("--workers", "2"), tmp_path, kills=30, last=30)

@@ -21,6 +21,12 @@ def view(
             help="The token that visitors show; made if none is given.",
         ),
     ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="A certificate (PEM): visitors are spoken to by TLS.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Its private key (PEM), if not in the same file.")
+    ] = None,
     other: Annotated[
         list[Path] | None,
         typer.Option("--with", help="Another run to compare with; may be repeated."),
@@ -34,8 +40,9 @@ def view(
     from undertow.viewer import open_viewer
 
     viewer = open_viewer(
-        run, others=other or (), host=host, port=port, token=token, models=model or ()
-    )
+        run, others=other or (), host=host, port=port, token=token, certificate=certificate,
+        key=key, models=model or (),
+    )  # fmt: skip
     print(viewer.url, flush=True)
     try:
         viewer.serve_forever()

@@ -14,6 +14,7 @@ depth stand in the text ``taps``.
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,7 @@ from undertow.errors import Foreign
 from undertow.figures.perturbation import rgb, unit_interval
 from undertow.loading import needed
 from undertow.store import Cell, Run
-from undertow.store.files import disk_errors
+from undertow.store.files import disk_errors, replace_bytes
 
 __all__ = ["TAGS", "export_tensorboard"]
 
@@ -72,16 +73,21 @@ def export_tensorboard(run: Run, out: Path) -> tuple[Path, ...]:
 
 
 def _write(folder: Path, events: list[tuple[int, Any]]) -> Path:
+    """Write an event file here and now: TensorBoard's own writer is a thread that fails unheard."""
     from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("events.out.tfevents.*"):
-        old.unlink()
-    writer = EventFileWriter(str(folder))
+    data, now = io.BytesIO(), time.time()
+    writer = RecordWriter(data)
+    writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
     for step, summary in events:
-        writer.add_event(Event(step=step, summary=summary))
-    writer.close()
+        writer.write(Event(wall_time=now, step=step, summary=summary).SerializeToString())
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"events.out.tfevents.{int(now):010d}.undertow"
+    replace_bytes(path, data.getvalue())
+    for old in folder.glob("events.out.tfevents.*"):
+        if old != path:
+            old.unlink()
     return folder
 
 

@@ -5,9 +5,10 @@ One row a number: which model, attack and input, which tap, which profile, in wh
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -275,6 +276,18 @@ _WRITERS: Final[dict[str, tuple[str, Callable[[Run, str, Path], None]]]] = {
 }
 
 
+@contextmanager
+def _numbered() -> Iterator[None]:
+    """HDF5 tells of what the disk refuses in words alone: give the error its number."""
+    try:
+        yield
+    except RuntimeError as problem:
+        told = re.search(r"errno = (\d+)", str(problem))
+        if told is None:
+            raise
+        raise OSError(int(told[1]), os.strerror(int(told[1]))) from problem
+
+
 def export(run: Run, format: Format | str, out: Path) -> tuple[Path, ...]:  # noqa: A002 - the word of the command line
     """Write ``profiles``, ``flow``, ``attacks``, ``class_information``, ``carriers``: a file each.
 
@@ -308,10 +321,14 @@ def export(run: Run, format: Format | str, out: Path) -> tuple[Path, ...]:  # no
             if any(run.has(stored, cell) and run.state(cell).done for cell in run.cells):
                 partial = out / f"{group}{ending}{PARTIAL}"
                 partial.unlink(missing_ok=True)
-                write(run, group, partial)
-                if partial.exists():  # older runs hold no flow
-                    partial.replace(out / f"{group}{ending}")
-                    written.append(out / f"{group}{ending}")
+                try:
+                    with _numbered():
+                        write(run, group, partial)
+                    if partial.exists():  # older runs hold no flow
+                        partial.replace(out / f"{group}{ending}")
+                        written.append(out / f"{group}{ending}")
+                finally:
+                    partial.unlink(missing_ok=True)
     if not written:
         with suppress(OSError):  # only if nothing lies in it
             out.rmdir()

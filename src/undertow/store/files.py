@@ -47,13 +47,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise Unavailable(
                 f"'{path}' cannot be written ({error.strerror}); choose another --out"
             ) from error
-        if error.errno in (
-            errno.ENOTDIR,
-            errno.EEXIST,
-            errno.EISDIR,
-            errno.ENAMETOOLONG,
-            errno.ENOENT,
-        ):
+        if error.errno in _NO_PLACE:
             raise Unavailable(f"'{path}' cannot be a run's directory ({error.strerror})") from error
         raise
 

@@ -134,8 +134,11 @@ def _copy_frame(source: Path, target: Path) -> None:
 
 def _copy(source: Path, target: Path) -> Path:
     partial = target.with_name(target.name + PARTIAL)
-    shutil.copyfile(source, partial)
-    return partial.replace(target)
+    try:
+        shutil.copyfile(source, partial)
+        return partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _exemplar(writer: RunWriter, run: Run, cell: Cell, shard: str) -> list[Path]:
@@ -146,8 +149,11 @@ def _exemplar(writer: RunWriter, run: Run, cell: Cell, shard: str) -> list[Path]
     if not target.exists():
         partial = target.with_name(f"{index}{PARTIAL}")
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(run.path / place / str(index), partial)
-        partial.rename(target)
+        try:
+            shutil.copytree(run.path / place / str(index), partial)
+            partial.rename(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     for folder in (target.parent, target.parent.parent):
         if not (folder / arrays.META).is_file():
             (folder / arrays.META).write_bytes((run.path / place / arrays.META).read_bytes())

@@ -131,7 +131,14 @@ def _enter(door: Door) -> Any:
         if door.admits(given, door.token):
             left = [(k, v) for k, v in request.args.items(multi=True) if k != "token"]
             answer = redirect(request.path + (f"?{urlencode(left)}" if left else ""))
-            answer.set_cookie(_cookie(), door.session, httponly=True, samesite="Lax", path="/")
+            answer.set_cookie(
+                _cookie(),
+                door.session,
+                httponly=True,
+                samesite="Lax",
+                path="/",
+                secure=request.is_secure,
+            )
             return answer
         time.sleep(0.3)
     return _refuse(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from undertow.errors import BadInput, Unavailable, UndertowError
 from undertow.loading import needed
@@ -16,6 +17,7 @@ __all__ = ["Dask"]
 
 CONNECTING = 10
 """Seconds in which a scheduler must answer."""
+_GONE: Final = "the Dask scheduler is gone; what was finished is kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,27 @@ class Dask:
     @contextmanager
     def at_work(self, job: Job) -> Iterator[Do]:
         """Connect and tell the workers the job; see :class:`Executor`."""
-        client = _connected(self.address)
-        try:
-            _tell(client, job, self.patience)
-            yield lambda tasks: _do(client, job.key, tasks)
-        finally:
-            with suppress(Exception):  # a scheduler that is gone needs no farewell
-                client.unregister_worker_plugin(job.key)
-            client.close(timeout=5)
+        with _quiet():
+            client = _connected(self.address)
+            try:
+                _tell(client, job, self.patience)
+                yield lambda tasks: _do(client, job.key, tasks)
+            finally:
+                with suppress(Exception):  # a scheduler that is gone needs no farewell
+                    client.unregister_worker_plugin(job.key)
+                client.close(timeout=5)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lost connections are told in one line of ours, not in tracebacks of Dask's log beside it."""
+    log = logging.getLogger("distributed.client")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _connected(address: str) -> Any:
@@ -85,6 +100,7 @@ def _tell(client: Any, job: Job, patience: float) -> None:
 
 def _do(client: Any, key: str, tasks: Iterable[Task]) -> Iterator[Outcome]:
     from distributed import as_completed
+    from distributed.comm import CommClosedError
 
     from undertow.studies.done.executors.dask_worker import perform
 
@@ -102,6 +118,8 @@ def _do(client: Any, key: str, tasks: Iterable[Task]) -> Iterator[Outcome]:
                 return
             future = next(finished)
             yield _outcome(future, under_way.pop(future))
+    except CommClosedError:
+        raise Unavailable(_GONE) from None
     finally:
         if under_way:
             with suppress(Exception):
@@ -113,7 +131,7 @@ def _outcome(future: Any, task: Task) -> Outcome:
         found: Outcome = future.result()
         return found
     if future.status in ("cancelled", "lost"):
-        raise Unavailable("the Dask scheduler is gone; what was finished is kept")
+        raise Unavailable(_GONE)
     problem = future.exception()
     if isinstance(problem, UndertowError):
         raise problem

@@ -31,12 +31,13 @@ class Processes:
 
     Args:
         workers: how many.
-        tries: how often a task whose worker dies is begun before it counts as failed. Each time it
-            works on half as many inputs at once, since the system kills what takes its memory.
+        tries: how often a task whose worker dies is begun before it counts as failed: again as it
+            was, for the same bits; from the second death on with half as many inputs at once,
+            since the system kills what takes its memory.
     """
 
     workers: int = 2
-    tries: int = 3
+    tries: int = 4
     name: ClassVar[str] = "processes"
 
     def __post_init__(self) -> None:
@@ -178,14 +179,20 @@ class _Crew:
         task = hand.task
         if task is None:
             return None
-        lost, size = task.lost + 1, task.unit.stop - task.unit.start
+        lost = task.lost + 1
         if lost < self.tries:
-            # One input alone is the last resort, since it is computed by other kernels.
-            least = 2 if lost < self.tries - 1 else task.unit.least
-            again.append(replace(task, lost=lost, most=max(least, (task.most or size) // 2)))
+            again.append(replace(task, lost=lost, most=self._at_once(task, lost)))
             return None
         words = f"the worker process that did this shard ended ({how}), {lost} times in a row"
         return Outcome(unit=task.unit, traceback=words, facts={"workers_lost": lost})
+
+    def _at_once(self, task: Task, lost: int) -> int | None:
+        """Inputs at once after so many deaths: as before the first time, then half as many."""
+        if lost == 1:
+            return task.most
+        # One input alone is the last resort, since it is computed by other kernels.
+        least = 2 if lost < self.tries - 1 else task.unit.least
+        return max(least, (task.most or task.unit.stop - task.unit.start) // 2)
 
 
 def _how(code: int | None) -> str:
