@@ -64,9 +64,14 @@ class Draws:
 
     def _stack(self, draw: Any, shape: Sequence[int]) -> Tensor:
         rows = [
-            draw(tuple(shape), generator=torch.Generator().manual_seed(int(s))) for s in self.seeds
+            draw(
+                tuple(shape),
+                generator=torch.Generator().manual_seed(int(seed)),
+                dtype=torch.float32,
+            )
+            for seed in self.seeds
         ]
-        return torch.stack(rows) if rows else torch.empty((0, *shape))
+        return torch.stack(rows) if rows else torch.empty((0, *shape), dtype=torch.float32)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal numbers of shape ``(sample, *shape)``, float32 on the CPU."""

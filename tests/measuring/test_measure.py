@@ -14,6 +14,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 import undertow as ut
 from undertow import taps
+from undertow.attacks import CW, IGSM, JSMA, PGD, Noise, Spectrum
 from undertow.data import ImageSet
 from undertow.errors import BadInput, UnknownName
 from undertow.information import readers as reading
@@ -501,3 +502,30 @@ def test_drift_along_a_trajectory() -> None:
     np.testing.assert_array_equal(
         plain["drift"].values, F[rows, :, two[:, 1]] - F[rows, :, two[:, 0]]
     )
+
+
+@pytest.fixture
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def _everything() -> list[np.ndarray]:
+    """A shipped network measured, attacked with random starts and controls, put back."""
+    model, (x, y) = ut.load_model("digits_cnn"), ut.load_data("digits")[:4]
+    assert {v.dtype for v in model.parameters()} == {torch.float32}
+    found = [v.values for v in measure(model, x).data_vars.values()]
+    for attack in (PGD(epsilon=0.2, steps=4), CW(), JSMA(), Noise(l2=1.0), Spectrum(l2=1.0)):
+        found.append(ut.craft(attack, model, x, y).images.numpy())
+    trajectory = ut.craft(IGSM(epsilon=0.2), model, x, y)
+    found += [v.values for v in ut.carriers(model, trajectory).values()]
+    return [v for v in found if v.dtype.kind in "fi"]
+
+
+def test_torchs_default_type_changes_nothing(request: pytest.FixtureRequest) -> None:
+    wanted = _everything()
+    request.getfixturevalue("double_by_default")
+    for one, two in zip(wanted, _everything(), strict=True):
+        assert one.dtype == two.dtype
+        np.testing.assert_array_equal(one, two)

@@ -338,3 +338,18 @@ def test_timm_is_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(Unavailable, match=r"undertow\[timm\]"):
         load_model("timm:resnet18")
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16], ids=str)
+def test_other_precisions_are_computed_in_float32(kind):
+    given = _net().to(kind)
+    model = load_model(given, probe=False)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert {p.dtype for p in given.parameters()} == {kind}, "the caller's own is as it was"
+    wanted = _net()
+    wanted.load_state_dict(given.state_dict())
+    x = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(model(x), wanted(x), rtol=0, atol=0)
+    frozen = _net().to(kind).eval().requires_grad_(False)
+    assert load_model(frozen, probe=False, classes=10)(x).dtype == torch.float32
+    assert next(frozen.parameters()).dtype == kind

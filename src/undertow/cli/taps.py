@@ -31,7 +31,7 @@ def taps(
     from undertow.models import MODELS, load_model
     from undertow.taps.choose import table as rows
 
-    example = torch.full((1, channels, size, size), 0.5)
+    example = torch.full((1, channels, size, size), 0.5, dtype=torch.float32)
     name = model.removeprefix("zoo:")
     if name in MODELS and MODELS[name].data == "digits":
         example = load_data("digits")[:1][0]

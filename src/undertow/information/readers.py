@@ -155,8 +155,8 @@ def _among(reader: Reader, known: NDArray[np.int64], count: int) -> Reader:
     """A reader of some classes as one of all, which answers none of the others."""
     if len(known) == count:
         return reader
-    weight = torch.zeros(count, reader.weight.shape[1])
-    bias = torch.full((count,), -torch.inf)
+    weight = torch.zeros(count, reader.weight.shape[1], dtype=torch.float32)
+    bias = torch.full((count,), -torch.inf, dtype=torch.float32)
     weight[known], bias[known] = reader.weight, reader.bias
     return replace(reader, weight=weight, bias=bias)
 

@@ -102,7 +102,7 @@ def logits_of(
             x = x.to(parameter.device, memory_format=torch.channels_last)
             rows.append(check_output(model(x.clone()), x).float().cpu())
             advance(len(x))
-    return torch.cat(rows) if rows else torch.empty(0, len(data.classes))
+    return torch.cat(rows) if rows else torch.empty(0, len(data.classes), dtype=torch.float32)
 
 
 def confusion(answers: Labels, labels: Labels, classes: int) -> Int64[Tensor, "class answer"]:

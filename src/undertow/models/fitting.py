@@ -200,7 +200,7 @@ def _epoch(
 ) -> dict[str, int | float]:
     start = time.perf_counter()
     dtype = precision(batches.device)
-    total = torch.zeros((), device=batches.device)
+    total = torch.zeros((), device=batches.device, dtype=torch.float32)
     state.network.train()
     adversary = state.adversary
     noise = None if adversary is None else adversary.epoch(state.epoch)
@@ -328,7 +328,7 @@ class Batches:
         top = torch.randint(span, (count, 1), generator=generator) + torch.arange(self.height)
         left = torch.randint(span, (count, 1), generator=generator) + torch.arange(self.width)
         if self.recipe.flip:
-            mirrored = torch.rand(count, generator=generator) < 0.5
+            mirrored = torch.rand(count, generator=generator, dtype=torch.float32) < 0.5
             left = torch.where(mirrored[:, None], left.flip(1), left)
         order, top, left = (t.to(self.device) for t in (order, top, left))
         for start in range(0, len(self) * batch, batch):

@@ -81,7 +81,7 @@ class Adversary:
         single = self.steps == 1
         wide = radius * (self.hardening.noise if single else 1.0)
         stride = radius * (self.hardening.stride if single else 2.0 / self.steps)
-        at = x + wide * (torch.rand(x.shape, generator=noise).to(x) * 2 - 1)
+        at = x + wide * (torch.rand(x.shape, generator=noise, dtype=torch.float32).to(x) * 2 - 1)
         for _ in range(self.steps):
             at = at.detach().requires_grad_(True)
             half = self.dtype != torch.float32

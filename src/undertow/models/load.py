@@ -65,6 +65,8 @@ def load_model(
 ) -> nn.Module:
     """A model that maps inputs in [0, 1] to logits, in evaluation mode, with frozen parameters.
 
+    It computes in float32: of a model in half or double precision, a copy is made that does.
+
     Args:
         spec: ``good_init`` or ``zoo:good_init`` (a name in the zoo); ``path/to/file.py:factory``
             (a function without arguments, or the module itself); ``timm:NAME``;
@@ -129,12 +131,15 @@ def _with_weights(model: nn.Module, path: Path) -> nn.Module:
 
 
 def _settled(model: nn.Module, place: torch.device) -> nn.Module:
-    """On its device, in evaluation mode, its parameters frozen.
+    """On its device, in evaluation mode, its parameters frozen; in float32, as images are.
 
     Raises:
         BadInput: for an exported program, which has no mode to put it into.
     """
     try:
+        kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
+        if kinds - {torch.float32}:
+            model = copy.deepcopy(model).float()  # the caller's stays as it is
         return model.to(place).eval().requires_grad_(False)
     except NotImplementedError:
         raise BadInput(
@@ -283,7 +288,7 @@ def _check_classes(model: nn.Module, classes: int, title: str) -> None:
     channels = first.in_channels if first is not None else 3
     place = next(model.parameters(), torch.zeros(())).device
     for side in PROBES:
-        x = torch.full((1, channels, side, side), 0.5, device=place)
+        x = torch.full((1, channels, side, side), 0.5, device=place, dtype=torch.float32)
         try:
             out = model(x)
         except Exception:  # another size may fit; a model that takes none is told below

@@ -93,7 +93,7 @@ def lsuv_(
     try:
         layers = _layers_in_order(network, x)
         for _, layer in layers:
-            fresh = torch.empty(layer.weight.shape)
+            fresh = torch.empty(layer.weight.shape, dtype=torch.float32)
             nn.init.orthogonal_(fresh, generator=generator)
             layer.weight.copy_(fresh)
             if layer.bias is not None:

@@ -105,7 +105,7 @@ def withstands(
                 if not len(left):
                     break
                 clean, labels = xs[left], y[rows][left]
-                noise = torch.rand(clean.shape, generator=generator).to(clean) * 2 - 1
+                noise = torch.rand(clean.shape, generator=generator, dtype=torch.float32).to(clean) * 2 - 1
                 at = (clean + epsilon * noise).clamp(0, 1)
                 loss = (_cross_entropy, _margin)[restart % 2]
                 ball = (epsilon, stride, steps)

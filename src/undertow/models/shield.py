@@ -153,7 +153,7 @@ def _step(
     noise: float,
     draw: torch.Generator,
 ) -> float:
-    noisy = (x + noise * torch.randn(x.shape, generator=draw).to(x)).clamp(0, 1)
+    noisy = (x + noise * torch.randn(x.shape, generator=draw, dtype=torch.float32).to(x)).clamp(0, 1)
     dtype = precision(x.device)
     with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
         made = autoencoder(noisy)

@@ -141,7 +141,7 @@ def load_zoo(name: str, folder: Path = WEIGHTS) -> nn.Module:
 
 def _build(name: str, arguments: dict[str, Any], path: Path) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
-        network = MODELS[name].build(**arguments)
+        network = MODELS[name].build(**arguments).float()  # whatever torch's default is
     state, parent = load_file(path), MODELS[name].parent
     if (defended := defence_in(network)) is not None and parent is not None:
         defended.network = load_zoo(parent)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 from zlib import crc32
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from undertow.errors import BadInput
 from undertow.store.cell import Cell
 from undertow.store.files import disk_errors, open_own, replace_bytes
@@ -51,6 +53,22 @@ class LedgerLine:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+class _Line(BaseModel):
+    """A line as it is read: a cell's plan, its metadata, or what became of a shard."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    cell: tuple[str, str, str | None] = Field(strict=False)
+    frame: str | None = None
+    plan: int | None = Field(None, ge=0, lt=2**31)
+    shard: int | str | None = None
+    state: State | None = None
+    at: float = Field(0.0, ge=0, lt=2**36)
+    seconds: float | None = Field(None, ge=0, lt=2**36)
+    worker: str | None = None
+    traceback: str | None = None
+
+
 @dataclass(slots=True)
 class _Told:
     """What the lines of a ledger say, line by line."""
@@ -63,23 +81,21 @@ class _Told:
     torn: bool = False
 
     def take(self, event: dict[str, Any]) -> None:
-        model, attack, source = event.pop("cell")
-        cell = Cell(model, attack, source)
-        if "frame" in event:
-            self.frames[cell] = str(event["frame"])
-            return
-        if "plan" in event:
-            self.planned[cell] = int(event["plan"])
-            return
-        shard, state, at = event.pop("shard"), event.pop("state"), float(event.pop("at"))
-        if state not in _STATES:
-            raise ValueError(state)
-        before = self.records.get((cell, shard))
-        tries = (before.tries if before else 0) + (state == "running")
-        known = {k: event.pop(k, None) for k in ("seconds", "worker", "traceback")}
-        self.records[cell, shard] = LedgerLine(
-            cast(State, state), at, **known, tries=tries, facts=event
-        )
+        line = _Line.model_validate(event)
+        cell = Cell(*line.cell)
+        if line.frame is not None:
+            self.frames[cell] = line.frame
+        elif line.plan is not None:
+            self.planned[cell] = line.plan
+        elif line.shard is None or line.state is None:
+            raise ValueError("says nothing")
+        else:
+            before = self.records.get((cell, line.shard))
+            tries = (before.tries if before else 0) + (line.state == "running")
+            self.records[cell, line.shard] = LedgerLine(
+                line.state, line.at, line.seconds, line.worker, line.traceback, tries,
+                facts=line.model_extra or {},
+            )  # fmt: skip
 
 
 def _encode(event: Mapping[str, Any]) -> bytes:
@@ -106,7 +122,7 @@ def _read(data: bytes) -> _Told:
         told.lines += 1
         try:
             told.take(_decode(line))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, BadInput):
             told.damaged.append(number)
     return told
 

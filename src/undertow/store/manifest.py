@@ -7,17 +7,70 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from undertow.errors import BadInput, Foreign
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from undertow.errors import BadInput, Foreign, shown
 from undertow.store.digests import seal
 from undertow.store.files import PARTIAL
 from undertow.store.schema import SCHEMA_VERSION
 
-__all__ = ["FORMAT", "LOCK", "as_json", "check_same", "differences", "held_by", "plain"]
+__all__ = ["FORMAT", "LOCK", "as_json", "check_same", "differences", "held_by", "plain", "shaped"]
 
 FORMAT: Final = "undertow run"
 """What the manifest of a run says it is."""
 LOCK: Final = ".lock"
 """The file that is locked while a process writes."""
+
+
+class _Shape(BaseModel):
+    """What the entries of a manifest that are read again look like; others may be beside them."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    schema_version: int = Field(0, alias="schema")
+    created: str = ""
+    seed: int = 0
+    lines: int = 0
+    spec: dict[str, Any] = {}
+    classes: list[str] = []
+    inputs: list[int] = []
+    unlabelled: list[int] = []
+    called: dict[str, str] = {}
+    files: dict[str, str] = {}
+    hashes: dict[str, dict[str, str] | str] = {}
+    versions: dict[str, str] = {}
+    hardware: dict[str, Any] = {}
+    strengths: dict[str, dict[str, dict[str, Any]]] = {}
+    sessions: list[dict[str, Any]] = []
+    plugins: list[dict[str, Any]] = []
+    merged: list[str] = []
+
+
+class _Asked(BaseModel):
+    """What the entries of a study's spec that are read again look like."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    name: str = ""
+    models: list[str] = []
+    data: dict[str, Any] = {}
+    attacks: list[dict[str, Any]] = []
+    estimator: str = ""
+    output: str | int | None = None
+
+
+def shaped(told: Mapping[str, Any], file: Path, shape: type[BaseModel] = _Shape) -> None:
+    """Refuse a manifest, or a spec, that was not written by us.
+
+    Raises:
+        Foreign: an entry is of another kind.
+    """
+    try:
+        shape.model_validate(told)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(shown(str(part), 40) for part in first["loc"])
+        raise Foreign(f"'{file}' is damaged: {where}: {first['msg']}") from None
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[str]:
@@ -59,6 +112,7 @@ def held_by(path: Path) -> dict[str, Any] | None:
         except (ValueError, RecursionError) as error:
             raise Foreign(f"'{path}/manifest.json' is damaged; choose another --out") from error
         if isinstance(manifest, dict) and manifest.get("format") == FORMAT:
+            shaped(manifest, path / "manifest.json")
             return manifest
     others = [p.name for p in path.iterdir() if p.name != LOCK and not p.name.endswith(PARTIAL)]
     if others:

@@ -27,7 +27,7 @@ from undertow.store.cell import BENIGN, Cell
 from undertow.store.check import Fault, check_run
 from undertow.store.files import PARTIAL, disk_errors, inside, only_plain
 from undertow.store.ledger import LedgerLine, Shard, read_ledger
-from undertow.store.manifest import FORMAT
+from undertow.store.manifest import FORMAT, shaped
 from undertow.store.plain_yaml import read_yaml
 from undertow.store.schema import GROUPS, SCHEMA_VERSION
 
@@ -336,6 +336,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         raise Foreign(f"'{file}' is damaged") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise Foreign(f"'{folder}' is not an undertow run (no manifest.json of one)")
+    shaped(manifest, file)
     results = inside(folder, folder / "results.zarr")
     said = arrays.read_attributes(results) if results.is_dir() else {}
     for version in (manifest.get("schema"), said.get("schema", SCHEMA_VERSION)):

@@ -18,7 +18,7 @@ def drift(pair: Compared, tap: Tap) -> Scores:
     Raw, since the null of the estimate cancels in the difference.
     """
     if not tap.spatial:
-        return torch.full((len(pair.label), tap.shape[0]), torch.nan)
+        return torch.full((len(pair.label), tap.shape[0]), torch.nan, dtype=torch.float32)
     estimator = ESTIMATORS[DEFAULT_ESTIMATOR]()
     _, shared = pair.evidence.on_both_grids(tap)
     two = pair.evidence.towards(torch.stack([pair.rival, pair.label], dim=1))
