@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from undertow.cli import run
 from undertow.prose import prose
 from undertow.store import Cell, open_run
 
@@ -190,3 +191,50 @@ def test_taps_that_match_nothing_leave_no_run_behind(undertow, tmp_path: Path) -
     assert said.code == 2
     assert "no module matches 'nosuch'" in said.err
     assert not out.exists()
+
+
+TALKATIVE = """
+from torch import nn
+from undertow.models import load_model
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = load_model("digits_cnn")
+
+    def forward(self, x):
+        print("forward", tuple(x.shape))
+        return self.network(x)
+
+def net():
+    print("made")
+    return Net()
+"""
+
+
+def test_what_a_model_prints_is_no_part_of_the_answer(tmp_path: Path, capfd) -> None:
+    """In this process and in workers, whose standard output is that of the terminal."""
+    (tmp_path / "talk.py").write_text(TALKATIVE)
+    line = ["measure", "--model", f"{tmp_path}/talk.py:net", "--data", "digits", "--inputs", "4"]
+    assert run([*line, "--json", "-q", "--out", str(tmp_path / "m")]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)
+    assert "forward" in err
+    study = {
+        "name": "talk", "models": [f"{tmp_path}/talk.py:net"], "readers": 0, "questions": [],
+        "data": {"name": "digits", "inputs": 4}, "attacks": [{"name": "fgsm"}], "exemplars": 0,
+        "reference_pool": 16,
+    }  # fmt: skip
+    (tmp_path / "talk.yaml").write_text(json.dumps(study))
+    line = ["study", f"{tmp_path}/talk.yaml", "--trust", "-q", "--workers", "1"]
+    assert run([*line, "--out", str(tmp_path / "s")]) == 0
+    out, err = capfd.readouterr()
+    assert out == f"{tmp_path}/s/report.html\n"
+    assert "forward" in err
+
+
+def test_more_inputs_than_there_are_is_told_before_anything_is_asked(undertow, tmp_path) -> None:
+    said = undertow("study", "carriers-digits", "--inputs", 99_999_999, "--out", tmp_path / "run")
+    assert said.code == 2
+    assert said.err == ("undertow: 99999999 inputs were asked for, but digits (test) has 359\n")
+    assert not (tmp_path / "run").exists()

@@ -25,6 +25,7 @@ from undertow.cli import (
     trace,
     view,
 )
+from undertow.cli.show import only_ours
 
 app = typer.Typer(
     name="undertow",
@@ -79,3 +80,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(attacks.app, name="attacks")
 app.add_typer(runs.app, name="runs")
+for _group in (app, data.app, models.app, attacks.app, runs.app):
+    for _command in _group.registered_commands:
+        if _command.callback is not None:
+            _command.callback = only_ours(_command.callback)

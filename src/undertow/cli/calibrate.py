@@ -10,7 +10,7 @@ import typer
 
 from undertow.cli import options
 from undertow.cli.options import Json, Quiet
-from undertow.cli.show import document, table
+from undertow.cli.show import document, say, table
 
 PARTS = ("truth", "independence", "zeros", "smoothness", "aa", "verdicts")
 SLOW = "verdicts"
@@ -75,7 +75,7 @@ def calibrate(
         ]
         if found:
             table(found, title=title)
-            print()
+            say()
     if rates:
         table(
             rates, title="A/A: two disjoint sets of benign inputs, compared as the study compares"

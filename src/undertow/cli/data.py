@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from undertow.cli.options import Json, Quiet
-from undertow.cli.show import table
+from undertow.cli.show import say, table
 
 app = typer.Typer(help="The data sets.", no_args_is_help=True)
 
@@ -40,4 +40,4 @@ def fetch(
 
     for split in ("train", "test"):
         found = load_data(name, split=split, data_dir=data_dir, progress=terminal(quiet=quiet))
-        print(f"{name} {split}: {len(found)} inputs, sha256 {found.fingerprint[:16]}")
+        say(f"{name} {split}: {len(found)} inputs, sha256 {found.fingerprint[:16]}")

@@ -7,7 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from undertow.cli.show import tell_absent
+from undertow.cli.show import say, tell_absent
 
 
 def export(
@@ -37,11 +37,11 @@ def export(
     found, folder = open_run(run), out or run / "export"
     tell_absent(found)
     if kind in TRACKERS:
-        print(track(found, kind))
+        say(track(found, kind))
         return
     if kind == "tensorboard":
         written = export_tensorboard(found, folder / "tensorboard" if out is None else folder)
     else:
         written = write(found, cast("Format", kind), folder)
     for path in written:
-        print(path)
+        say(path)

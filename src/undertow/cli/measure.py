@@ -9,7 +9,7 @@ import typer
 
 from undertow.cli import options
 from undertow.cli.options import DataDir, DataName, Device, Json, ModelName, Quiet
-from undertow.cli.show import table
+from undertow.cli.show import say, table
 
 
 def measure(
@@ -56,6 +56,6 @@ def measure(
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows] if found else []
     table(rows, as_json=as_json)
     if not as_json:
-        print(run.path)
+        say(run.path)
     if failed:
         raise typer.Exit(1)

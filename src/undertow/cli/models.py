@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from undertow.cli.options import DataDir, Device, Json, Quiet, Seed
-from undertow.cli.show import document, table
+from undertow.cli.show import document, say, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def _confusion(result: dict[str, object]) -> None:
         {"true class": name, **dict(zip(classes, row, strict=True))}
         for name, row in zip(classes, counts, strict=True)
     ]
-    print()
+    say()
     table(rows, title=f"{result['model']}: answers (columns) to images of each class (rows)")
 
 
@@ -125,7 +125,7 @@ def _make(
         progress=terminal(quiet=quiet),
     )
     table([{"name": card.name, "accuracy": card.accuracy, "held out": card.held_out_accuracy}])
-    print(folder)
+    say(folder)
 
 
 Out = Annotated[Path | None, typer.Option(help="Checkpoints, weights and card; runs/models/NAME.")]
@@ -366,4 +366,4 @@ def _told(made: Made) -> None:
             }
         ]
     )
-    print(made.weights)
+    say(made.weights)

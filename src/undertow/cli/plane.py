@@ -9,7 +9,7 @@ import typer
 
 from undertow.cli import options
 from undertow.cli.options import DataDir, DataName, Device, Json, ModelName, Quiet
-from undertow.cli.show import document, table
+from undertow.cli.show import document, say, table
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -91,7 +91,7 @@ def _say(found: xr.Dataset, what: str, inputs: int, *, as_json: bool) -> None:
         document({"layers": rows, "inputs": inputs, "unit": "bit", "caveats": caveats})
         return
     table(rows, title=f"Bits over {what}; no value can exceed log2 n")
-    print("", *(f"- {caveat}" for caveat in caveats), sep="\n")
+    say("", *(f"- {caveat}" for caveat in caveats), sep="\n")
 
 
 def _attacks(names: list[str], settings: dict[str, Any]) -> dict[str, Attack]:
@@ -117,7 +117,7 @@ def _write(found: xr.Dataset, model: str, out: Path, *, told: bool) -> None:
     else:
         save(figure, out)
     if told:
-        print(out)
+        say(out)
 
 
 def _check_ending(out: Path | None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from undertow.cli.show import tell_absent
+from undertow.cli.show import say, tell_absent
 
 
 def report(
@@ -22,4 +22,4 @@ def report(
 
     found = open_run(run)
     tell_absent(found)
-    print(write_report(found, out or run / "report.html"))
+    say(write_report(found, out or run / "report.html"))

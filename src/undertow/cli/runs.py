@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from undertow.cli.options import Json
-from undertow.cli.show import document, table, tell_absent
+from undertow.cli.show import document, say, table, tell_absent
 
 if TYPE_CHECKING:
     from undertow.store import Answers, Run
@@ -113,15 +113,15 @@ def show(run: OneRun, as_json: Json = False) -> None:
                   "verdicts": verdicts, "manifest": told})  # fmt: skip
         return
     for name, value in facts.items():
-        print(f"{name}: {'–' if value is None else value}")
-    print()
+        say(f"{name}: {'–' if value is None else value}")
+    say()
     table(cells)
     for title, rows in (("failed", failures), ("verdicts", verdicts)):
         if rows:
-            print()
+            say()
             table(rows, title=title)
     for line in found.missing:
-        print(f"missing: {line}")
+        say(f"missing: {line}")
 
 
 def _cell_line(run: Run, cell: Any) -> dict[str, object]:
@@ -171,7 +171,7 @@ def answer(run: OneRun, as_json: Json = False) -> None:
     if rows:
         table(rows)
     for name, why in missing.items():
-        print(f"{name}: not answered: {why}")
+        say(f"{name}: not answered: {why}")
 
 
 @app.command()
@@ -195,8 +195,8 @@ def check(
         document({"run": str(found.path), "faults": words, "repaired": repair and bool(words)})
     else:
         for line in words:
-            print(line)
-        print(_conclusion(len(words), repair))
+            say(line)
+        say(_conclusion(len(words), repair))
     if words and not repair:
         raise typer.Exit(1)
 
@@ -228,8 +228,8 @@ def merge(
         document({**_line(merged, merged.path), "run": str(merged.path), "missing": merged.missing})
         return
     for line in merged.missing:
-        print(f"missing: {line}")
-    print(merged.path)
+        say(f"missing: {line}")
+    say(merged.path)
 
 
 def _answered(run: Run) -> Run:

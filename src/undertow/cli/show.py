@@ -5,12 +5,39 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from contextvars import ContextVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
-__all__ = ["document", "table"]
+__all__ = ["document", "only_ours", "say", "table"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_OURS: ContextVar[TextIO | None] = ContextVar("ours", default=None)
+
+
+def say(*words: object, sep: str = " ", end: str = "\n", flush: bool = False) -> None:
+    """Print what a command answers, on standard output."""
+    print(*words, sep=sep, end=end, flush=flush, file=_OURS.get() or sys.stdout)
+
+
+def only_ours(command: Callable[P, T]) -> Callable[P, T]:
+    """A command whose standard output is what it says; a model's own words go to standard error."""
+
+    @wraps(command)
+    def called(*arguments: P.args, **options: P.kwargs) -> T:
+        token = _OURS.set(sys.stdout)
+        try:
+            with redirect_stdout(sys.stderr):
+                return command(*arguments, **options)
+        finally:
+            _OURS.reset(token)
+
+    return called
 
 
 def _plain(value: object) -> Any:
@@ -25,7 +52,7 @@ def _plain(value: object) -> Any:
 
 def document(content: object) -> None:
     """Print one JSON document; numbers that are not finite become null."""
-    print(json.dumps(_plain(content), indent=2, default=str, ensure_ascii=False, allow_nan=False))
+    say(json.dumps(_plain(content), indent=2, default=str, ensure_ascii=False, allow_nan=False))
 
 
 def _cell(value: object) -> str:
@@ -48,9 +75,9 @@ def table(rows: Sequence[Mapping[str, object]], *, as_json: bool = False, title:
         document(list(rows))
         return
     if title:
-        print(title)
+        say(title)
     if not rows:
-        print("(none)")
+        say("(none)")
         return
     columns = list(rows[0])
     numeric = {c: all(isinstance(r[c], int | float | None) for r in rows) for c in columns}
@@ -64,11 +91,11 @@ def table(rows: Sequence[Mapping[str, object]], *, as_json: bool = False, title:
         )
         return "  ".join(parts).rstrip()
 
-    print(line(columns))
-    print("  ".join("─" * width for width in widths))
+    say(line(columns))
+    say("  ".join("─" * width for width in widths))
     for cells in text:
-        print(line(cells))
-    sys.stdout.flush()
+        say(line(cells))
+    say(end="", flush=True)
 
 
 if TYPE_CHECKING:
@@ -90,10 +117,10 @@ def say_explained(run: Run) -> None:
 
     told = run.answers.explanations if run.answers else ()
     if len(told) == 1:
-        print(prose(told[0].sentence), flush=True)
+        say(prose(told[0].sentence), flush=True)
         return
     for one in sorted(told, key=lambda e: -(e.interest or 0.0)):
-        print(f"{one.input}: {prose(one.sentence)}", flush=True)
+        say(f"{one.input}: {prose(one.sentence)}", flush=True)
 
 
 def say_answers(run: Run) -> None:
@@ -102,9 +129,9 @@ def say_answers(run: Run) -> None:
 
     for answer in run.answers.questions if run.answers else ():
         for claim in answer.claims:
-            print(f"{answer.id}: {claim.verdict}: {prose(claim.sentence)}")
+            say(f"{answer.id}: {claim.verdict}: {prose(claim.sentence)}")
     if run.answers and run.answers.headline:
-        print(prose(run.answers.headline))
+        say(prose(run.answers.headline))
 
 
 def finish(run: Run) -> None:
@@ -113,8 +140,8 @@ def finish(run: Run) -> None:
     from undertow.report.tables import vanished
 
     for sentence in vanished(run):
-        print(sentence)
-    print(write_report(run, run.path / "report.html"))
+        say(sentence)
+    say(write_report(run, run.path / "report.html"))
     failed = [
         f"{cell.name}, shard {shard}"
         for (cell, shard), r in run.records.items()

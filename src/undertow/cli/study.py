@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from undertow.cli.options import DataDir, Device, Quiet
-from undertow.cli.show import finish, say_answers
+from undertow.cli.show import finish, say, say_answers
 
 
 def study(
@@ -45,7 +45,7 @@ def study(
     from undertow.studies.asked.spec import example, presets
 
     if init:
-        print(example(), end="")
+        say(example(), end="")
         return
     if spec is None:
         raise BadInput(f"a study is needed: a preset ({', '.join(presets())}) or a YAML file")

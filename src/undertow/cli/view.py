@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from undertow.cli.show import say
+
 
 def view(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
@@ -43,8 +45,8 @@ def view(
         run, others=other or (), host=host, port=port, token=token, certificate=certificate,
         key=key, models=model or (),
     )  # fmt: skip
-    print(viewer.url, flush=True)
+    say(viewer.url, flush=True)
     try:
         viewer.serve_forever()
     except KeyboardInterrupt:
-        print("stopped")
+        say("stopped")

@@ -30,7 +30,9 @@ def normalises(model: nn.Module) -> bool | None:
     place = next(model.parameters(), torch.zeros(())).device
     generator = torch.Generator().manual_seed(0)
     for side in PROBES:
-        x = torch.rand((2, channels, side, side), generator=generator, dtype=torch.float32).to(place)
+        x = torch.rand((2, channels, side, side), generator=generator, dtype=torch.float32).to(
+            place
+        )
         received: list[bool] = []
         with ExitStack() as hooks, torch.no_grad():
             for module in _weighted(model):

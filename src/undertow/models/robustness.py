@@ -105,8 +105,8 @@ def withstands(
                 if not len(left):
                     break
                 clean, labels = xs[left], y[rows][left]
-                noise = torch.rand(clean.shape, generator=generator, dtype=torch.float32).to(clean) * 2 - 1
-                at = (clean + epsilon * noise).clamp(0, 1)
+                noise = torch.rand(clean.shape, generator=generator, dtype=torch.float32)
+                at = (clean + epsilon * (noise.to(clean) * 2 - 1)).clamp(0, 1)
                 loss = (_cross_entropy, _margin)[restart % 2]
                 ball = (epsilon, stride, steps)
                 left = left[_one_start(network, clean, at, labels, ball, loss, dtype)]

@@ -153,7 +153,8 @@ def _step(
     noise: float,
     draw: torch.Generator,
 ) -> float:
-    noisy = (x + noise * torch.randn(x.shape, generator=draw, dtype=torch.float32).to(x)).clamp(0, 1)
+    drawn = torch.randn(x.shape, generator=draw, dtype=torch.float32)
+    noisy = (x + noise * drawn.to(x)).clamp(0, 1)
     dtype = precision(x.device)
     with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
         made = autoencoder(noisy)

@@ -239,10 +239,10 @@ def read_attributes(root: Path, path: str = "") -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        found = json.loads(file.read_bytes())["attributes"]
-    except (ValueError, KeyError, TypeError) as error:
+        found = dict(json.loads(file.read_bytes())["attributes"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Foreign(f"'{file}' is damaged") from error
-    return dict(found)
+    return found
 
 
 def array_names(root: Path, path: str) -> list[str]:
@@ -271,7 +271,7 @@ def metadata(root: Path, path: str) -> dict[str, Any]:
                 and isinstance(meta["data_type"], str)
                 and meta["zarr_format"] == 3
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Foreign(f"'{file}' is damaged") from error
         if not safe or meta["data_type"] in ("variable_length_bytes", "string"):
             raise Foreign(

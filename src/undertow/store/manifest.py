@@ -22,6 +22,15 @@ LOCK: Final = ".lock"
 """The file that is locked while a process writes."""
 
 
+class _Session(BaseModel):
+    """One start of a run."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    started: str = ""
+    seconds: float = 0.0
+
+
 class _Shape(BaseModel):
     """What the entries of a manifest that are read again look like; others may be beside them."""
 
@@ -41,7 +50,7 @@ class _Shape(BaseModel):
     versions: dict[str, str] = {}
     hardware: dict[str, Any] = {}
     strengths: dict[str, dict[str, dict[str, Any]]] = {}
-    sessions: list[dict[str, Any]] = []
+    sessions: list[_Session] = []
     plugins: list[dict[str, Any]] = []
     merged: list[str] = []
 

@@ -56,7 +56,17 @@ def inputs_of(
         )
     if asked.beside is not None:
         own = own.before(load_data(asked.beside, asked.split, data_dir=data_dir, progress=progress))
+    _check_enough(spec, own)
     return own
+
+
+def _check_enough(spec: StudySpec, data: ImageSet) -> None:
+    """Told before models are asked for, which may take minutes."""
+    first, wanted, which = spec.data.first, spec.data.inputs, f"{data.name} ({data.split})"
+    if first and max(first) >= len(data):
+        raise BadInput(f"there is no input {max(first)} in {which}: 0 to {len(data) - 1}")
+    if wanted > len(data):
+        raise BadInput(f"{wanted} inputs were asked for, but {which} has {len(data)}")
 
 
 def with_labels(data: ImageSet, spec: StudySpec) -> ImageSet:

@@ -135,10 +135,6 @@ def select(
         BadInput: if there are fewer such inputs than asked for.
     """
     wanted, first = spec.data.inputs, list(spec.data.first)
-    if first and max(first) >= len(data):
-        raise BadInput(
-            f"there is no input {max(first)} in {data.name} ({data.split}): 0 to {len(data) - 1}"
-        )
     order = np.random.default_rng(derive(spec.seed, "inputs")).permutation(len(data))
     order = order[~np.isin(order, first)]
     found: list[int] = first

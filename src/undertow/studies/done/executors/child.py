@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import traceback
 import warnings
@@ -24,6 +25,7 @@ def serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
+    sys.stdout = sys.stderr  # a model's own words are not what scripts read
     warnings.simplefilter("ignore")  # the parent has given them already
     try:
         job = pipe.recv()
