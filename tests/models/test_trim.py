@@ -102,6 +102,104 @@ def test_removing_a_map_is_setting_it_to_zero(seed):
     assert torch.allclose(small(x), zeroed(x), atol=1e-5)
 
 
+def _conv(one=1, two=4):
+    return nn.Conv2d(one, two, 3, padding=1)
+
+
+def _shared(kind):
+    """Two convolutions with one normalisation, one activation's reader, or one weight."""
+    norm, reader = nn.BatchNorm2d(4), _conv(4, 4)
+    if kind == "norm":
+        return nn.Sequential(_conv(), norm, nn.ReLU(), _conv(4), norm, nn.ReLU(), *_end(4))
+    if kind == "reader":
+        return nn.Sequential(_conv(), nn.ReLU(), reader, nn.ReLU(), reader, nn.ReLU(), *_end(4))
+    other = _conv(4, 4)
+    other.weight = reader.weight
+    return nn.Sequential(_conv(), nn.ReLU(), reader, nn.ReLU(), other, nn.ReLU(), *_end(4))
+
+
+def _end(maps):
+    return nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(maps, 3)
+
+
+class OwnWeight(nn.Module):
+    """Reads its own convolution's weight beside calling it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.end = _conv(), nn.Sequential(nn.ReLU(), *_end(4))
+
+    def forward(self, x):
+        return self.end(self.conv(x)) * self.conv.weight.mean()
+
+
+class Functional(nn.Module):
+    def __init__(self, start):
+        super().__init__()
+        self.conv, self.start = _conv(), start
+        self.linear = nn.Linear(256 if start == 1 else 64, 3)
+
+    def forward(self, x):
+        found = self.linear(torch.flatten(torch.relu(self.conv(x)), self.start))
+        return found if self.start == 1 else found.mean(1)
+
+
+ODD = {
+    "norms without affine parts": (
+        nn.Sequential(_conv(), nn.BatchNorm2d(4, affine=False), nn.ReLU(), *_end(4)), ["0"]),
+    "norms without statistics": (
+        nn.Sequential(_conv(), nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU(), *_end(4)),
+        ["0"]),
+    "a norm after flattening": (
+        nn.Sequential(_conv(), nn.ReLU(), nn.Flatten(), nn.BatchNorm1d(256, affine=False),
+                      nn.Linear(256, 3)), ["0"]),
+    "shared norm": (_shared("norm"), []),
+    "shared reader": (_shared("reader"), []),
+    "shared weight": (_shared("weight"), []),
+    "weight norm": (
+        nn.Sequential(nn.utils.parametrizations.weight_norm(_conv()), nn.ReLU(), _conv(4, 4),
+                      nn.ReLU(), *_end(4)), ["2"]),
+    "spectral norm of a reader": (
+        nn.Sequential(_conv(), nn.ReLU(), nn.utils.parametrizations.spectral_norm(_conv(4, 4)),
+                      nn.ReLU(), *_end(4)), []),
+    "weight norm by hooks": (
+        nn.Sequential(nn.utils.spectral_norm(_conv()), nn.ReLU(), *_end(4)), []),
+    "a linear layer over the width": (
+        nn.Sequential(_conv(), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), *_end(4)), []),
+    "a linear layer over as many columns as there are maps": (
+        nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(),
+                      *_end(8)), []),
+    "flattened within maps": (
+        nn.Sequential(_conv(), nn.ReLU(), nn.Flatten(2), nn.Linear(64, 3), nn.Flatten(),
+                      nn.Linear(12, 3)), []),
+    "a weight that is read elsewhere": (OwnWeight(), []),
+    "flattened by a function": (Functional(1), ["conv"]),
+    "flattened within maps by a function": (Functional(2), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_networks_lose_what_can_go_and_nothing_else(kind):
+    """Slow twin: the activation of a map that goes is set to zero."""
+    given, wanted = ODD[kind]
+    network = _random(copy.deepcopy(given))
+    try:
+        layers = plain_layers(network)
+    except BadInput:
+        layers = {}
+    assert list(layers) == wanted
+    x = torch.rand((2, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    for name, layer in layers.items():
+        maps = network.get_submodule(name).out_channels
+        kept = torch.tensor([k for k in range(maps) if k != 1])
+        zeroed, reader = copy.deepcopy(network), layer.reader
+        weight = zeroed.get_submodule(reader).weight
+        with torch.no_grad():
+            weight.view(len(weight), maps, -1)[:, 1] = 0
+        small = remove_channels(copy.deepcopy(network), {name: kept})
+        torch.testing.assert_close(small(x), zeroed(x))
+
+
 def test_keeping_all_changes_nothing():
     network = _random(VggLike())
     x = torch.rand((1, 3, 32, 32), generator=torch.Generator().manual_seed(0))

@@ -7,12 +7,15 @@ be removed: its filter here, its statistics on the way, its weights in the layer
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.parameter import UninitializedParameter
+from torch.nn.utils.parametrize import is_parametrized
 
 from undertow.errors import BadInput
 
@@ -73,18 +76,42 @@ def plain_layers(network: nn.Module) -> dict[str, PlainLayer]:
     """
     graph = trace(network).graph
     modules = dict(network.named_modules())
-    calls = [str(n.target) for n in graph.nodes if n.op == "call_module"]
+    calls = Counter(str(n.target) for n in graph.nodes if n.op == "call_module")
+    taken = {str(n.target).rpartition(".")[0] for n in graph.nodes if n.op == "get_attr"}
     found: dict[str, PlainLayer] = {}
     for node in graph.nodes:
         if node.op != "call_module" or not isinstance(modules[str(node.target)], nn.Conv2d):
             continue
         layer = _follow(node, modules)
-        alone = layer is not None and calls.count(layer.name) == calls.count(layer.reader) == 1
-        if layer is not None and alone:
+        if layer is None:
+            continue
+        changed = (layer.name, *layer.norms, layer.reader)
+        # Modules have several names where they are used in several places.
+        if all(calls[n] == 1 and n not in taken and _own(modules[n], network) for n in changed):
             found[layer.name] = layer
     if not found:
         raise BadInput("trimming needs a plain network; no convolution here has a single reader")
     return found
+
+
+def _own(module: nn.Module, network: nn.Module) -> bool:
+    """Whether what a module computes with is its own: not shared, nor made from something else."""
+    if is_parametrized(module) or module._forward_pre_hooks or module._forward_hooks:
+        return False  # weight and spectral normalisation, old and new
+    names = [m for _, m in network.named_modules(remove_duplicate=False) if m is module]
+    held = Counter(id(p) for m in network.modules() for p in m.parameters(recurse=False))
+    return len(names) == 1 and all(
+        held[id(p)] == 1 and not isinstance(p, UninitializedParameter)
+        for p in module.parameters(recurse=False)
+    )
+
+
+def _flattens(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether a step makes one row of channels and positions, channel by channel."""
+    if isinstance(module, nn.Flatten):
+        return (module.start_dim, module.end_dim) == (1, -1)
+    given = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
+    return (given.get("start_dim", 0), given.get("end_dim", -1)) == (1, -1)
 
 
 def _follow(node: fx.Node, modules: Mapping[str, nn.Module]) -> PlainLayer | None:
@@ -93,29 +120,42 @@ def _follow(node: fx.Node, modules: Mapping[str, nn.Module]) -> PlainLayer | Non
     assert isinstance(start, nn.Conv2d)
     norms: list[str] = []
     activation = ""
-    here = node
+    here, flat = node, False
     while start.groups == 1 and len(here.users) == 1:
-        here = next(iter(here.users))
+        here, flattened = next(iter(here.users)), flat
         if here.op == "call_module":
             module = modules[str(here.target)]
-            if isinstance(module, nn.Linear) or (
-                isinstance(module, nn.Conv2d) and module.groups == 1
-            ):
+            if isinstance(module, nn.Linear | nn.Conv2d):
                 done = PlainLayer(str(node.target), tuple(norms), activation, str(here.target))
-                return done if activation else None
+                return done if activation and _reads(module, start, flat=flat) else None
             if not isinstance(module, _PASSING):
                 return None
+            if isinstance(module, nn.Flatten):
+                flat = _flattens(here, module)
+                if not flat:
+                    return None
             if isinstance(module, _NORM):
                 norms.append(str(here.target))
             relu = isinstance(module, nn.ReLU)
         elif here.op == "call_function" and here.target in _FUNCTIONS:
             relu = "relu" in getattr(here.target, "__name__", "")
+            flat = flat or here.target is torch.flatten
         elif here.op == "call_method" and here.target in _METHODS:
             relu = str(here.target).startswith("relu")
+            flat = flat or here.target == "flatten"
         else:
+            return None
+        if flat and not flattened and here.op != "call_module" and not _flattens(here, None):
             return None
         activation = here.name if relu else activation
     return None
+
+
+def _reads(reader: nn.Linear | nn.Conv2d, layer: nn.Conv2d, *, flat: bool) -> bool:
+    """Whether a layer reads maps as maps; a linear layer over their width does not."""
+    if isinstance(reader, nn.Conv2d):
+        return reader.groups == 1 and not flat
+    return flat and reader.in_features % layer.out_channels == 0
 
 
 @torch.no_grad()
@@ -168,7 +208,8 @@ def _shrink_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, kept: Tensor, before: in
             setattr(norm, name, _part(getattr(norm, name), kept, 0))
     for name in ("running_mean", "running_var"):
         if getattr(norm, name) is not None:
-            setattr(norm, name, getattr(norm, name).index_select(0, kept.to(norm.weight.device)))
+            held = getattr(norm, name)
+            setattr(norm, name, held.index_select(0, kept.to(held.device)))
     norm.num_features = len(kept)
 
 
