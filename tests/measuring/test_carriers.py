@@ -22,6 +22,7 @@ from undertow.measuring.carriers.integrated import MIDPOINT, RADAU
 from undertow.measuring.carriers.putting import Sides, counts_of, first, matched, quarter
 from undertow.measuring.carriers.smallest import smallest
 from undertow.measuring.meter import by_row
+from undertow.models.defended import Defended
 from undertow.taps import choose
 from undertow.testing.rankings import CARRY, CHECKS, compared_by, few_carry
 
@@ -339,3 +340,33 @@ def test_a_ranking_of_ones_own(
     assert int(np.nanargmax(own)) == int(found["maps"][0]) - 1
     with pytest.raises(BadInput, match=r"ranking 'odd' gives \(3,\) at tap"):
         ut.carriers(model, (x[:3], worse[:3]), y[:3], rankings=[f"{file}:odd"])
+
+
+class Watchful(Defended):
+    """Rejects inputs whose first value is above a half."""
+
+    def suspicion(self, x: Tensor, logits: Tensor) -> Tensor:
+        return x[:, :1, 0, 0] - 0.5
+
+
+def test_what_a_defence_rejects_is_neither_right_nor_fooled(
+    digits: tuple[nn.Module, Tensor, Tensor, Tensor],
+) -> None:
+    plain, x, worse, y = digits
+    x, worse = x.clone(), worse.clone()
+    x[:, :, 0, 0] = worse[:, :, 0, 0] = 0.0
+    with torch.no_grad():
+        kept = (plain(x).argmax(1) == y) & (plain(worse).argmax(1) != y)
+    x[0, :, 0, 0] = worse[1, :, 0, 0] = 1.0
+    kept[:2] = False
+    model = Watchful(plain).eval()
+    found = ut.carriers(model, (x, worse), y, rankings=["attribution"], repeats=1)
+    assert found["sample"].values.tolist() == torch.nonzero(kept).flatten().tolist()
+    measured = ut.measure(model, torch.cat([x[:2], worse[:2]]), references=x[2:10])
+    assert measured["rejected"].values.tolist() == [True, False, False, True]
+    assert "refuses" in measured["rejected"].attrs["long_name"]
+    assert "rejected" not in ut.measure(plain, x[:2])
+    worse[:, :, 0, 0] = 1.0
+    caught = int(((plain(x).argmax(1) == y) & (x[:, 0, 0, 0] < 0.5)).sum())
+    with pytest.raises(BadInput, match=rf"its defence rejects {caught} of them, attacked"):
+        ut.carriers(model, (x, worse), y)

@@ -73,6 +73,13 @@ def test_a_transplant_that_does_the_same_is_told() -> None:
     fooled = {**QUIET, "transplant": (1, QUIET["transplant"][1])}
     beyond = _explained(_seen(TURNED, [0, 0, 1], controls=fooled)).sentences[2]
     assert "changes the answer, too, but does not turn the flow" in beyond
+    loud = {**QUIET, "noise": (1, TURNED[-1])}
+    beyond = _explained(_seen(TURNED, [0, 0, 1], controls=loud)).sentences[2]
+    assert beyond.endswith("of that size and spectrum; but noise of that size does.")
+    beyond = _explained(_seen(TURNED, [0, 0, 1], controls=loud | {"spectrum": loud["noise"]}))
+    assert beyond.sentences[2].endswith(
+        "does not do this; but noise of that size and a change of that size and spectrum do."
+    )
 
 
 def test_a_flow_that_stays_is_not_said_to_turn() -> None:

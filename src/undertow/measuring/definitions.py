@@ -55,6 +55,7 @@ _WORDS: Final = {
     "turn_step": ("step", "first step from which there is such a tap for good; -1 if none"),
     "logits": ("1", "logits"),
     "predicted": ("class", "the model's answer"),
+    "rejected": ("1", "whether the model's defence refuses to answer"),
     "label": ("class", "true class"),
     "rival": ("class", "the wrong class compared with the true one"),
     "class_information": ("bit", "class information"),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from undertow.data import ImageSet
@@ -23,6 +24,8 @@ from undertow.measuring.labels import labelled, with_classes, with_difference
 from undertow.measuring.meter import Meter, by_row
 from undertow.measuring.seen import Pool
 from undertow.models.asking import inside_box, plainly
+from undertow.models.defended import defence_in, rejected
+from undertow.models.devices import even_parts
 from undertow.models.steady import announce
 from undertow.progress import SILENT, Progress
 from undertow.seeds import derive
@@ -81,7 +84,8 @@ def measure(
 
         - ``iip``, ``oip`` (bits) and ``ioc`` net of the null, and the same with ``_raw`` and
           ``_null``; NaN at taps without spatial extent (coordinate ``spatial``), by definition;
-        - ``logits``, ``predicted``; ``label`` where known;
+        - ``logits``, ``predicted``; ``label`` where known; on a defended network ``rejected``,
+          whether its defence refuses to answer;
         - with readers ``class_information`` (bits) at every tap; with labels also ``rival`` (the
           wrong class that the model answers, or holds likeliest; along a trajectory that of its
           end), ``takeover`` (tap number, -1 where none), ``takeover_depth`` (NaN where none) and,
@@ -153,6 +157,8 @@ def measure_with(
     more = {n: found.profiles.pop(n) for n in list(found.profiles) if "@" in n}
     row = "sample" if trajectory is None else "record"
     dataset = labelled(meter, found, row, keep)
+    if defence_in(meter.model) is not None:
+        dataset = dataset.assign(rejected=(row, _refused(meter.model, x, batch_size)))
     if trajectory is not None:
         dataset = dataset.assign_coords(
             sample=("record", trajectory.sample.cpu().numpy()),
@@ -163,6 +169,13 @@ def measure_with(
         dataset = with_difference(dataset, benign_std)
     dataset = describe(dataset).assign_attrs(attributes(meter, trajectory, dataset.sizes["class"]))
     return dataset.assign({n: dataset[n.partition("@")[0]].copy(data=v) for n, v in more.items()})
+
+
+def _refused(model: nn.Module, x: Images | ImageSet, batch: int) -> NDArray[np.bool_]:
+    place = next(model.parameters(), torch.zeros(())).device
+    parts = [x[a:b] for a, b in even_parts(0, len(x), batch)]
+    found = [rejected(model, (p if isinstance(p, Tensor) else p[0]).to(place)) for p in parts]
+    return torch.cat(found).cpu().numpy()
 
 
 # Before -------------------------------------------------------------------------------------------

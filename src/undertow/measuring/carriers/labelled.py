@@ -17,6 +17,7 @@ from undertow.measuring.carriers.carry import REPEATS, Carried, carry, places, r
 from undertow.measuring.measure import taps_of
 from undertow.measuring.meter import by_row
 from undertow.models.asking import plainly
+from undertow.models.defended import fooled, rejected
 from undertow.models.devices import even_parts
 from undertow.progress import SILENT, Progress
 from undertow.statistics.restoration import area, share
@@ -60,9 +61,10 @@ def carriers(
         progress: told how far it is.
 
     Returns:
-        A dataset of the inputs that the model gets right and, attacked, wrong (``sample`` is
-        their place in the batch), with axes ``tap``, ``ranking`` (the rankings, then ``random``
-        and ``matched``) and ``place`` (of a curve):
+        A dataset of the inputs that the model gets right and, attacked, wrong, none of both
+        rejected by a defence (``sample`` is their place in the batch; of a run into which maps were
+        put no detector is asked, as it has no input), with axes ``tap``, ``ranking`` (the
+        rankings, then ``random`` and ``matched``) and ``place`` (of a curve):
 
         - ``count`` (tap, place): how many maps are put back there; -1 beyond the last;
         - ``restored`` and ``implanted`` (sample, tap, ranking, place): whether the true label
@@ -142,18 +144,20 @@ def _restorable(
     model: nn.Module, benign: Tensor, adversarial: Tensor, label: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The answers to the adversarial inputs, and the rows that have something to restore."""
-    answers = []
+    answers, refused = [], []
     for x in (benign, adversarial):
         parts = [outputs(model, x[a:b], ()).logits for a, b in even_parts(0, len(x), 64)]
         answers.append(torch.cat(parts).argmax(dim=1).to(label.device))
+        refused.append(rejected(model, x).to(label.device))
     before, after = answers
-    rows = torch.nonzero((before == label) & (after != label)).flatten()
+    right = (before == label) & ~refused[0]
+    rows = torch.nonzero(right & fooled(after, label, refused[1])).flatten()
     if len(rows) == 0:
-        wrong = int((before != label).sum())
-        held = len(label) - wrong
+        held, caught = int(right.sum()), int((right & refused[1]).sum())
+        also = f" (its defence rejects {caught} of them, attacked)" if caught else ""
         raise BadInput(
-            f"nothing to restore: of {len(label)} inputs the model gets {wrong} wrong unattacked, "
-            f"and the attack changed its answer to none of the other {held}"
+            f"nothing to restore: of {len(label)} inputs the model gets {len(label) - held} wrong "
+            f"unattacked, and the attack fools it with none of the other {held}{also}"
         )
     return after, rows
 

@@ -235,7 +235,8 @@ def _beyond(seen: Seen, kind: Kind) -> list[str]:
     ]
     nor = f", nor does {' or '.join(_DONE[c] for c in quiet)}" if quiet else ""
     loud = [_DONE[c] for c in others if c not in quiet]
-    but = f"; but {' and '.join(loud)} does" if loud else ""
+    does = "does" if len(loud) == 1 else "do"
+    but = f"; but {' and '.join(loud)} {does}" if loud else ""
     return [f"{done} does not do this{nor}{but}."]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from undertow.measuring.carriers import CONTROLS
 from undertow.measuring.carriers.carry import Carried, carry, places, rows_at_once
 from undertow.models.asking import ask
+from undertow.models.defended import fooled, rejected
 from undertow.models.devices import even_parts
 from undertow.studies.done.probe import Probe
 from undertow.types import Draws, Images, Labels
@@ -20,11 +21,13 @@ from undertow.types import Draws, Images, Labels
 __all__ = ["carried", "carried_at_end", "restorable"]
 
 
-def restorable(probe: Probe, x: Images, predicted: Tensor, label: Labels) -> Tensor:
-    """Inputs that the model gets right, and wrong when they are attacked, (sample,)."""
+def restorable(probe: Probe, x: Images, end: Images, predicted: Tensor, label: Labels) -> Tensor:
+    """Inputs that the model gets right, and wrong when attacked, and rejects neither, (sample,)."""
     with torch.no_grad():
         parts = [ask(probe.model, x[a:b]).argmax(1) for a, b in even_parts(0, len(x), 64)]
-    return ((torch.cat(parts) == label) & (predicted.to(label.device) != label)).cpu()
+    right = (torch.cat(parts) == label) & ~rejected(probe.model, x)
+    wrong = fooled(predicted.to(label.device), label, rejected(probe.model, end))
+    return (right & wrong).cpu()
 
 
 def carried(
@@ -57,7 +60,7 @@ def carried(
         "cut": np.zeros(shape[:2], dtype=np.bool_),
         "rival": np.full(len(x), -1, dtype=np.int64),
     }
-    rows = torch.nonzero(restorable(probe, x, predicted, label)).flatten()
+    rows = torch.nonzero(restorable(probe, x, end, predicted, label)).flatten()
     predicted = predicted.to(label.device)
     for start, stop in even_parts(0, len(rows), rows_at_once(taps)) if len(rows) else ():
         part = rows[start:stop]
@@ -87,7 +90,7 @@ def carried_at_end(
     """
     with torch.no_grad():
         predicted = ask(probe.model, end).argmax(1)
-    if not rankings or not bool(restorable(probe, x, predicted, label).all()):
+    if not rankings or not bool(restorable(probe, x, end, predicted, label).all()):
         return {}
     found = carry(probe.model, probe.taps, x, end, label, predicted, rankings=rankings, draws=draws)
     scores = np.full(
