@@ -23,7 +23,21 @@ EXTRAS = {
     "cluster": ["-c", "import distributed, undertow.studies.done.executors.dask_worker"],
     "export": ["-m", "undertow", "export", "run", "--format", "netcdf", "--out", "nc"],
     "tensorboard": ["-m", "undertow", "export", "run", "--format", "tensorboard", "--out", "tb"],
+    "wandb": ["-m", "undertow", "export", "run", "--format", "wandb"],
+    "mlflow": ["-c", "import mlflow, undertow.report.tracking"],  # exports need a server
+    "attacks": [
+        "-c",
+        """
+import undertow as ut, foolbox
+from art.attacks.evasion import FastGradientMethod
+from art.estimators.classification import PyTorchClassifier
+model, (x, y) = ut.load_model("digits_cnn"), ut.load_data("digits")[:4]
+seen = ut.attacks.listen(foolbox.attacks.LinfPGD(), model, x, y, epsilons=0.2)
+assert bool(seen.success.all())
+""",
+    ],
 }
+OFFLINE = {"WANDB_MODE": "offline"}
 STUDY = """
 name: tried
 models: [digits_cnn]
@@ -38,7 +52,8 @@ def sh(*words: object, cwd: Path | None = None) -> str:
     """Run a command; what it printed. Ends everything where it fails."""
     line = [str(word) for word in words]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, env=clean, check=False)
+    env = {**clean, **OFFLINE}
+    done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, env=env, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(line)}\n{done.stdout}\n{done.stderr}")
     return done.stdout

@@ -137,6 +137,12 @@ def exports() -> str:
         needs = "CSV needs nothing more; the others need" if extra == "export" else "It needs"
         also = " or `undertow[wandb]`" if extra == "mlflow" else ""
         out += [f"## {title}", "", f"{needs} `pip install 'undertow[{extra}]'`{also}.", ""]
+        if extra == "mlflow":
+            out += [
+                "MLflow's small client keeps nothing: `MLFLOW_TRACKING_URI=http://HOST:5000` names "
+                "a server. Of Weights & Biases `WANDB_MODE=offline` writes a folder.",
+                "",
+            ]
         if extra == "export":
             out += [
                 'A `.nc` file has one group a cell: `xr.open_dataset("profiles.nc")` shows which, '

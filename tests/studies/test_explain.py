@@ -281,6 +281,8 @@ def test_what_does_not_fit_is_refused(digit: tuple[torch.Tensor, int], tmp_path:
         ut.explain("digits_cnn", x, label="seven")
     with pytest.raises(BadInput, match="name one"):
         ut.explain("digits_cnn", x, target=3)
+    with pytest.raises(BadInput, match="name one"):
+        ut.explain("digits_cnn", x, precision="bf16")
     with pytest.raises(BadInput, match="there is no picture"):
         ut.explain("digits_cnn", tmp_path / "none.png")
     with pytest.raises(BadInput, match="there is no input 99999"):

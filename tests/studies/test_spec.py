@@ -66,6 +66,7 @@ def test_a_spec_survives_yaml(tmp_path: Path) -> None:
         ("name: x\nattacks: [{name: fgsm}, {name: fgsm}]\n", "stand twice"),
         ("name: x\nattacks: [{name: fgsm}]\nexemplar_attack: jsma\n", r"'jsma'.*allowed: fgsm"),
         ("name: x\nattacks: [{name: fgsm}]\ncross_check: gaussian_copula\n", "itself"),
+        ("name: x\nattacks: []\nprecision: bf16\n", "there is no attack"),
         ("- 1\n", "mapping"),
         ("name: x\nattacks: [{name: fgsm, control: [nois]}]\n",
          r"line 2: attacks.0.control: \['nois'\].*allowed: true, false.*transplant"),

@@ -18,7 +18,7 @@ EXTRAS: Final = {
     "viewer": ("dash", "waitress"),
     "cluster": ("distributed",),
     "export": ("pyarrow", "h5netcdf", "h5py"),
-    "attacks": ("foolbox", "art", "torchattacks", "adv_lib"),
+    "attacks": ("foolbox", "art"),
     "timm": ("timm",),
     "tensorboard": ("tensorboard",),
     "mlflow": ("mlflow",),

@@ -114,7 +114,10 @@ def track(run: Run, service: str, *, project: str = "undertow") -> str:
         return write(run, project, metrics, files)
     except Exception as error:
         told = str(error).strip().splitlines()
-        raise Unavailable(f"{service}: {told[0][:200] if told else type(error).__name__}") from None
+        raise Unavailable(
+            f"{service}: {told[0][:200] if told else type(error).__name__}"
+            + (" (MLFLOW_TRACKING_URI names a server)" if service == "mlflow" else "")
+        ) from None
 
 
 def _mlflow(run: Run, project: str, metrics: Mapping[str, float], files: list[Path]) -> str:

@@ -150,8 +150,9 @@ def run_explanation(
 
     ``iterates`` of the attack are measured at most, or all where it is ``None``.
     """
-    if attack is None and (settings or target is not None or unaware):
-        raise BadInput("settings, a target and unaware belong to an attack: name one")
+    halved = isinstance(precision, str) and precision != "float32"
+    if attack is None and (settings or target is not None or unaware or halved):
+        raise BadInput("settings, a target, precision and unaware belong to an attack: name one")
     title, card = _titled(model)
     one = _Asked(image, card, beside, data_dir, size, progress)
     label, readers = one.label(label), one.readers(readers)

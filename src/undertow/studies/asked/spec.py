@@ -262,6 +262,8 @@ class StudySpec(_Strict):
             raise ValueError("carriers: true, false, or rankings, each once")
         if self.cross_check == self.estimator:
             raise ValueError(f"cross_check is the estimator itself ('{self.estimator}')")
+        if self.precision != "float32" and not self.attacks:
+            raise ValueError("precision is of attacks' gradients, and there is no attack")
         return self
 
     def _check_models(self) -> None:
