@@ -20,7 +20,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS))
 
-from pages import api, detection, gallery, reference, results  # noqa: E402
+from pages import api, detection, facts, gallery, reference, results  # noqa: E402
 
 from undertow.models.page import page as models  # noqa: E402
 
@@ -33,6 +33,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/models.md": models,
     "reference/api/index.md": api.index,
     **{f"reference/api/{room}.md": partial(api.page, room) for room in api.ROOMS},
+    "concepts/measured.md": facts.page,
     "results/index.md": results.index,
     **{f"results/{name}.md": partial(results.page, name) for name in results.kept()},
     "results/detection.md": detection.page,
