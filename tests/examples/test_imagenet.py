@@ -75,6 +75,15 @@ def test_jsma_comes_to_an_end_in_memory(network: nn.Module, pictures: ImageSet) 
     likeliest = network(x)[0].topk(9).indices.tolist()[1:]
     assert int(found.target[0]) in likeliest
     assert bool(found.success[0])
+    page = (ROOT / "docs" / "how-to" / "imagenet.md").read_text(encoding="utf-8")
+    said = re.findall(r"still (\d+)\s(\d+)\s% after (\d+) steps of JSMA, (\d+) of ", page)
+    answer, sure, steps, changed = map(int, said[0])
+    x = pictures[5:6][0]
+    found = craft(make("jsma", gamma=0.0006), network, x, network(x).argmax(1))
+    assert not bool(found.success[0])
+    assert (int(found.end_logits.argmax()), int(found.l0[0])) == (answer, changed)
+    assert int(found.step.max()) == steps
+    assert float(found.end_logits.softmax(1).max()) == pytest.approx(sure / 100, abs=0.02)
 
 
 @pytest.mark.parametrize("attack", ["igsm", "deepfool", "cw"])
