@@ -353,3 +353,16 @@ def test_other_precisions_are_computed_in_float32(kind):
     frozen = _net().to(kind).eval().requires_grad_(False)
     assert load_model(frozen, probe=False, classes=10)(x).dtype == torch.float32
     assert next(frozen.parameters()).dtype == kind
+
+
+def test_thresholds_of_a_defence_keep_their_precision():
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = load_model("good_init/magnet")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert fingerprint(model) == fingerprint(load_model("good_init/magnet"))
+    assert model.threshold.dtype == torch.float64
+    halved = load_model(model.half(), probe=False)
+    assert halved.threshold.dtype == torch.float16
+    assert {p.dtype for p in halved.parameters()} == {torch.float32}

@@ -77,10 +77,11 @@ KINDS = ("removed", "cut short", "one bit turned")
 
 
 def test_damage_to_any_file_is_found(whole: Path, tmp_path: Path) -> None:
-    """The run's own files in every way, of the others every hundredth in one of them."""
+    """The run's own files and those above inputs in every way; of others few, in one of them."""
     files = _files(whole)
     assert len(files) > 100
     own = [(f, kind) for f in files if len(f.parts) < 2 for kind in KINDS]
+    own += [(f, kind) for f in files if f.match("exemplars/*/zarr.json") for kind in KINDS]
     some = [(f, KINDS[k % 3]) for k, f in enumerate(f for f in files if len(f.parts) > 1)][::100]
     assert _unseen(whole, tmp_path / "run", own + some) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,13 @@ SETTINGS = {"epsilon": 0.2, "steps": 20}
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    file = tmp_path_factory.mktemp("own") / "own.py"
-    file.write_text(OWN)
-    return f"{file}:squeezed", f"{file}:plain"
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Named from their folder: random numbers depend on a model's name, and names on the path."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own.py").write_text(OWN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield "own.py:squeezed", "own.py:plain"
 
 
 @pytest.fixture(scope="module")

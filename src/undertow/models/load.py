@@ -19,7 +19,7 @@ from undertow.loading import home, import_file
 from undertow.models.asking import Around, Picked, in_training
 from undertow.models.blocks import Normalise
 from undertow.models.cards import known_card
-from undertow.models.defended import defence_in, undefended
+from undertow.models.defended import Thresholded, defence_in, undefended
 from undertow.models.devices import usable
 from undertow.models.evaluation import check_output
 from undertow.models.foreign import hf_model, timm_model
@@ -139,13 +139,26 @@ def _settled(model: nn.Module, place: torch.device) -> nn.Module:
     try:
         kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
         if kinds - {torch.float32}:
-            model = copy.deepcopy(model).float()  # the caller's stays as it is
+            model = _in_float32(model)
         return model.to(place).eval().requires_grad_(False)
     except NotImplementedError:
         raise BadInput(
             f"a {type(model).__name__} that torch.export made cannot be put into evaluation mode; "
             "give the module that was exported"
         ) from None
+
+
+def _in_float32(model: nn.Module) -> nn.Module:
+    """A copy that computes in float32; thresholds, which only compare, keep their precision."""
+    made = copy.deepcopy(model)
+    for module in made.modules():
+        for parameter in module.parameters(recurse=False):
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.float()
+        for name, value in module.named_buffers(recurse=False):
+            if value.is_floating_point() and not isinstance(module, Thresholded):
+                setattr(module, name, value.float())
+    return made
 
 
 def untrained(spec: str, *, seed: int, purpose: str = "") -> nn.Module:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -139,9 +140,20 @@ def load_zoo(name: str, folder: Path = WEIGHTS) -> nn.Module:
     return _build(name, dict(card.arguments), path)
 
 
+@contextmanager
+def _single() -> Iterator[None]:
+    """What is made inside is float32 unless it says otherwise, whatever torch's default is."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def _build(name: str, arguments: dict[str, Any], path: Path) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        network = MODELS[name].build(**arguments).float()  # whatever torch's default is
+    with torch.random.fork_rng(devices=[]), _single():
+        network = MODELS[name].build(**arguments)
     state, parent = load_file(path), MODELS[name].parent
     if (defended := defence_in(network)) is not None and parent is not None:
         defended.network = load_zoo(parent)

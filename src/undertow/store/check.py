@@ -143,6 +143,8 @@ def _small(run: Run) -> Iterator[Fault]:
         yield Fault(f"ledger.jsonl has lost {lines - have} of {lines} lines")
     results = run.path / "results.zarr"
     above = [results, *(results / g for g in GROUPS if (results / g).is_dir())]
+    if (results / "exemplars").is_dir():  # each cell's folder has recorded inputs below it
+        above += sorted(p for p in (results / "exemplars").iterdir() if p.is_dir())
     for place in above if run.records else ():
         meta = place / arrays.META
         name = meta.relative_to(run.path)

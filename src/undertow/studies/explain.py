@@ -150,8 +150,7 @@ def run_explanation(
 
     ``iterates`` of the attack are measured at most, or all where it is ``None``.
     """
-    halved = isinstance(precision, str) and precision != "float32"
-    if attack is None and (settings or target is not None or unaware or halved):
+    if attack is None and (settings or target is not None or unaware or str(precision) == "bf16"):
         raise BadInput("settings, a target, precision and unaware belong to an attack: name one")
     title, card = _titled(model)
     one = _Asked(image, card, beside, data_dir, size, progress)
