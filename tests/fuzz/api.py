@@ -81,8 +81,8 @@ OWN = {"make": ("targeted",)}
 """Arguments that the working call leaves out."""
 
 
-def main(path: str) -> None:
-    """Try all; print what was raised raw and how many calls there were."""
+def main(path: str, every: int) -> None:
+    """Try all, or some; print what was raised raw and how many calls there were."""
     run = open_run(path)
     trajectory = ut.craft(ut.attacks.FGSM(epsilon=0.2), MODEL, X, Y)
     flow = ut.measure(MODEL, trajectory, null="shift")
@@ -92,8 +92,8 @@ def main(path: str) -> None:
         for name, (function, arguments) in cases(run, trajectory, flow).items():
             given = {k: v for k, v in arguments.items() if k not in OWN.get(name, ())}
             call = partial(function, "fgsm") if name == "make" else function
-            for key in arguments:
-                for value in ANYTHING:
+            for number, key in enumerate(arguments):
+                for value in ANYTHING[number % every :: every]:
                     count += 1
                     try:
                         call(**{**given, key: value})
@@ -110,4 +110,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

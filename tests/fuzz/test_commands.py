@@ -170,9 +170,11 @@ def _fault(arguments: list[str], capsys: pytest.CaptureFixture[str], folder: Pat
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("every", [2, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", sorted(BASE))
 def test_a_command_with_any_value(
     name: str,
+    every: int,
     small_run: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -184,7 +186,7 @@ def test_a_command_with_any_value(
     monkeypatch.chdir(tmp_path / "here")
     named = {"{run}": str(tmp_path / "given"), "{study}": str(tmp_path / "study.yaml")}
     faults = []
-    for arguments in _calls(name):
+    for arguments in list(_calls(name))[::every]:
         for word, path in named.items():
             arguments = [a.replace(word, path) for a in arguments]  # noqa: PLW2901
         if said := _fault(arguments, capsys, tmp_path / "here"):
