@@ -55,7 +55,9 @@ def _smoothness() -> str:
     for n in sorted({one["n"] for one in kept}):
         for task in sorted({one["task"] for one in kept}):
             values = (found[n, task, null] for null in ("", "mismatch", "shuffle"))
-            told = " | ".join(f"{value + 0.0:+.3f}".replace("-", "−") for value in values)
+            told = " | ".join(
+                f"{round(value, 3) or 0.0:+.3f}".replace("-", "−") for value in values
+            )
             lines.append(f"| {n} | {task.removeprefix('blur ')} | {told} |")
     return "\n".join(lines)
 
