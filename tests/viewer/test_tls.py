@@ -120,6 +120,11 @@ def test_a_viewer_that_is_closed_leaves_nothing(run: Path, pair: tuple[Path, Pat
     with open_viewer(run, port=0, certificate=pair[0], key=pair[1]) as served:
         place = _place(served)
         assert _honest(served, pair)[0] == 200
+        assert served._front is not None
+        inside = served._front._inside
+        assert inside.exists()
+        assert inside.parent.stat().st_mode & 0o077 == 0, "no other user may come in"
+    assert not inside.parent.exists()
     with pytest.raises(ConnectionError):
         socket.create_connection(place, timeout=5)
 

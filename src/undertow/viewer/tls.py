@@ -60,7 +60,10 @@ def _encrypted() -> str:
 
 
 def private_socket() -> tuple[socket.socket, Path]:
-    """A listening socket that this user alone can reach, and its place; its folder goes at exit."""
+    """A listening socket that this user alone can reach, and its place.
+
+    Its folder goes when its :class:`Front` is closed, or at exit.
+    """
     folder = Path(tempfile.mkdtemp(prefix="undertow-"))  # of this user alone
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -104,6 +107,7 @@ class Front:
         if self._thread.is_alive():
             self._thread.join(timeout=LEAVING)
         self._listening.close()
+        shutil.rmtree(self._inside.parent, ignore_errors=True)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
