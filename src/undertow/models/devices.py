@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import platform
+import time
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 
 from undertow.errors import BadInput, shown
 
-__all__ = ["even_parts", "out_of_memory", "precision", "processor", "usable"]
+__all__ = ["bf16_gain", "even_parts", "out_of_memory", "precision", "processor", "usable"]
 
 
 def usable(device: str | torch.device) -> torch.device:
@@ -60,6 +62,30 @@ def out_of_memory(problem: BaseException) -> bool:
     words = str(problem).lower()
     told = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
     return isinstance(problem, RuntimeError) and any(t in words for t in told)
+
+
+@cache
+def bf16_gain(kind: str) -> float:
+    """How many times as fast a convolution is in bfloat16 as in float32; tried once a process.
+
+    An instruction for it is not enough: without matrix units some processors do no more with it in
+    a cycle than without.
+
+    Args:
+        kind: ``cpu`` or ``cuda``; of an accelerator that has it, it is not tried.
+    """
+    if kind != "cpu":
+        return float("inf")
+    times = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        x, weight = torch.ones(32, 64, 16, 16, dtype=dtype), torch.ones(64, 64, 3, 3, dtype=dtype)
+        runs = []
+        for _ in range(4):
+            start = time.perf_counter()
+            torch.nn.functional.conv2d(x, weight, padding=1)
+            runs.append(time.perf_counter() - start)
+        times[dtype] = min(runs)
+    return times[torch.float32] / times[torch.bfloat16]
 
 
 def precision(device: torch.device) -> torch.dtype:

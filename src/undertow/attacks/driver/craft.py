@@ -89,8 +89,8 @@ def craft(
         seed: a number, from which each input's draws are derived by its place in the batch; or
             draws (:func:`draws_for` makes them from places in a data set).
         batch_size: rows at once; with ``"easiest"`` an input takes a row for each wrong class.
-        precision: ``"bf16"``: gradients in bfloat16, some 2 to 3 × faster where the processor or
-            the accelerator multiplies it natively (a warning where not). Every success is verified
+        precision: ``"bf16"``: gradients in bfloat16, which pays where the processor has matrix
+            units for it, or the accelerator (a warning where not). Every success is verified
             and every distance measured in the model's own type; the logits of iterates on the way
             have three digits.
         progress: told of inputs done.

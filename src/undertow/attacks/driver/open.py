@@ -13,13 +13,16 @@ from undertow.attacks.driver.oracle import ModelOracle
 from undertow.errors import BadInput
 from undertow.models.asking import ask
 from undertow.models.defended import Aware, defence_in
-from undertow.models.devices import out_of_memory
+from undertow.models.devices import bf16_gain, out_of_memory
 from undertow.models.devices import precision as native
 from undertow.models.folding import folded
 from undertow.models.steady import announce
 from undertow.types import Attack, Images, Precision
 
 __all__ = ["open_oracle"]
+
+PAYS = 1.3
+"""How many times as fast bfloat16 must be to make up for verifying in float32."""
 
 
 def open_oracle(
@@ -66,6 +69,12 @@ def _half(precision: Precision, model: nn.Module, x: Images) -> torch.dtype | No
         return None
     weight = _weight(model, x)
     if native(weight.device) == torch.bfloat16 and weight.dtype == torch.float32:
+        if (gain := bf16_gain(weight.device.type)) < PAYS:
+            warnings.warn(
+                f"precision 'bf16' does not pay here: a convolution is {gain:.1f} × as fast in it "
+                "as in float32, and each success is verified in float32",
+                stacklevel=5,
+            )
         return torch.bfloat16
     why = (
         f"the model computes in {str(weight.dtype).removeprefix('torch.')}"
@@ -73,7 +82,7 @@ def _half(precision: Precision, model: nn.Module, x: Images) -> torch.dtype | No
         else f"this {weight.device.type} has no arithmetic of its own for it"
     )
     warnings.warn(
-        f"precision 'bf16' would not pay: {why}; the attack computes in the model's", stacklevel=4
+        f"precision 'bf16' would not pay: {why}; the attack computes in the model's", stacklevel=5
     )
     return None
 
