@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from undertow.errors import Foreign
+from undertow.errors import Foreign, shown
 from undertow.store.arrays import Guarded, metadata, read_attributes
 from undertow.store.chunks import FILL, ArrayLayout, chunk_key, decode, own_layout
 from undertow.store.files import inside
@@ -37,14 +37,20 @@ def read(root: Path, path: str) -> xr.Dataset:
     attributes = read_attributes(root, path)
     layouts = {name: own_layout(meta) for name, meta in found.items()}
     ours = {name: layout for name, layout in layouts.items() if layout is not None}
-    if len(ours) == len(layouts):
-        dataset = _assembled(root, path, ours).assign_attrs(attributes)
-    else:
-        dataset = by_zarr(root, path)
-    for axis in ("tap", "ranking"):
-        if axis in attributes and axis in dataset.dims:
-            names = np.array(attributes[axis], dtype=np.str_)
-            dataset = dataset.assign_coords({axis: (axis, names)})
+    try:
+        if len(ours) == len(layouts):
+            dataset = _assembled(root, path, ours).assign_attrs(attributes)
+        else:
+            dataset = by_zarr(root, path)
+        for axis in ("tap", "ranking"):
+            if axis in attributes and axis in dataset.dims:
+                names = np.array(attributes[axis], dtype=np.str_)
+                dataset = dataset.assign_coords({axis: (axis, names)})
+        if "tap" in attributes and "depth" not in dataset.variables:
+            raise KeyError("the depths of the taps are missing")
+    except (ValueError, TypeError, KeyError) as error:  # axes or names that do not fit together
+        why = shown(str(error.args[0] if error.args else error).partition("\n")[0], 120)
+        raise Foreign(f"'{root / path}' is damaged: {why}") from error
     ordered = dataset[[*order(path.partition("/")[0], [str(n) for n in dataset.data_vars])]]
     return ordered.set_coords([n for n in ("depth", "index") if n in ordered.data_vars])
 
@@ -56,10 +62,7 @@ def _assembled(root: Path, path: str, layouts: Mapping[str, ArrayLayout]) -> xr.
         stored = ChunkedArray(root / path / name, layout, partial(_content, root))
         lazy = indexing.LazilyIndexedArray(stored)
         variables[name] = xr.Variable(layout.dims, lazy, dict(layout.said))
-    try:
-        return xr.Dataset(variables)
-    except ValueError as error:  # axes that do not fit together, or a torn coordinate
-        raise Foreign(f"'{root / path}' is damaged: {error}") from error
+    return xr.Dataset(variables)
 
 
 def _content(root: Path, file: Path) -> bytes | None:

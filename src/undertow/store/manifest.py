@@ -14,7 +14,17 @@ from undertow.store.digests import seal
 from undertow.store.files import PARTIAL
 from undertow.store.schema import SCHEMA_VERSION
 
-__all__ = ["FORMAT", "LOCK", "as_json", "check_same", "differences", "held_by", "plain", "shaped"]
+__all__ = [
+    "FORMAT",
+    "LOCK",
+    "Asked",
+    "as_json",
+    "check_same",
+    "differences",
+    "held_by",
+    "plain",
+    "shaped",
+]
 
 FORMAT: Final = "undertow run"
 """What the manifest of a run says it is."""
@@ -55,15 +65,25 @@ class _Shape(BaseModel):
     merged: list[str] = []
 
 
-class _Asked(BaseModel):
+class _AskedData(BaseModel):
+    """Likewise of its data."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    name: str = ""
+    inputs: int = 0
+    first: list[int] = []
+
+
+class Asked(BaseModel):
     """What the entries of a study's spec that are read again look like."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
     name: str = ""
     models: list[str] = []
-    data: dict[str, Any] = {}
-    attacks: list[dict[str, Any]] = []
+    data: _AskedData = _AskedData()
+    attacks: list[Any] = []
     estimator: str = ""
     output: str | int | None = None
 

@@ -27,7 +27,7 @@ from undertow.store.cell import BENIGN, Cell
 from undertow.store.check import Fault, check_run
 from undertow.store.files import PARTIAL, disk_errors, inside, only_plain
 from undertow.store.ledger import LedgerLine, Shard, read_ledger
-from undertow.store.manifest import FORMAT, shaped
+from undertow.store.manifest import FORMAT, Asked, shaped
 from undertow.store.plain_yaml import read_yaml
 from undertow.store.schema import GROUPS, SCHEMA_VERSION
 
@@ -91,12 +91,14 @@ class Run:
         """What was asked."""
         file = inside(self.path, self.path / "spec.yaml")
         if not file.is_file():
-            told = self.manifest.get("spec", {})
-            return told if isinstance(told, dict) else {}
+            told: Mapping[str, Any] = self.manifest.get("spec", {})
+            shaped(told, self.path / "manifest.json", Asked)
+            return told
         try:
             found, _ = read_yaml(file.read_bytes(), str(file))
         except BadInput as problem:
             raise Foreign(f"'{file}' is damaged: {problem}") from None
+        shaped(found, file, Asked)
         return found
 
     @cached_property
