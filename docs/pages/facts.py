@@ -65,7 +65,8 @@ def _smoothness() -> str:
 def _claim(claims: list[dict[str, Any]], begins: str) -> str:
     one = next(c for c in claims if c["claim"].startswith(begins))
     verdict = one["verdict"].capitalize()
-    return f"**{verdict}**: *{prose(one['claim'])}* {prose(one['sentence'])}"
+    why = f" Why: {prose(one['reason'])}." if one["reason"] else ""
+    return f"**{verdict}**: *{prose(one['claim'])}* {prose(one['sentence'])}{why}"
 
 
 def page() -> str:
