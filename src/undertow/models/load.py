@@ -150,7 +150,7 @@ def _settled(model: nn.Module, place: torch.device) -> nn.Module:
 
 def _in_float32(model: nn.Module) -> nn.Module:
     """A copy that computes in float32; thresholds, which only compare, keep their precision."""
-    made = copy.deepcopy(model)
+    made = _copied(model)
     for module in made.modules():
         for parameter in module.parameters(recurse=False):
             if parameter.is_floating_point():
@@ -236,6 +236,10 @@ def _private(module: nn.Module) -> nn.Module:
     frozen = not any(p.requires_grad for p in module.parameters())
     if frozen and in_training(module) is None:
         return module
+    return _copied(module)
+
+
+def _copied(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module)
     except Exception as error:
