@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -183,3 +185,19 @@ def any_net(request: pytest.FixtureRequest, net: Callable[[str], nn.Module]) -> 
 @pytest.fixture
 def images() -> Tensor:
     return torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="session")
+def transformer() -> Callable[..., nn.Module]:
+    """Builds a Hugging Face classifier with random weights from its kind and configuration."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    hf = pytest.importorskip("transformers")
+
+    def build(kind: str, **settings: object) -> nn.Module:
+        torch.manual_seed(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = getattr(hf, f"{kind}Config")(**{"num_labels": 5, **settings})
+            return getattr(hf, f"{kind}ForImageClassification")(config).eval()
+
+    return build

@@ -41,7 +41,9 @@ def choose(
       stretch of weighted work; of a convolution with its norm and activation the last before
       pooling is taken, also where the activation is a function (then it is what goes into the next
       module), of a residual, dense or attention block its output. The logits themselves
-      are no tap, nor is the output of a last block of which only the class token is read.
+      are no tap, nor is the output of a last block of which only the class token is read. Where a
+      norm over the maps follows the last tap, its output is that tap: before it, gradient × maps
+      is zero at every position.
 
     Equal outputs (a Sequential and its last module) are counted once. Multiply-adds are counted
     at the operators (convolutions, matrix products, attention), not at the modules.
@@ -210,6 +212,22 @@ def _blocks(seen: Trace) -> list[tuple[Call, str]]:
             chosen.append(place)
     while len(chosen) > 1 and not chosen[-1][0].read:
         chosen.pop()
+    return _weighing(chosen, seen)
+
+
+def _weighing(chosen: list[tuple[Call, str]], seen: Trace) -> list[tuple[Call, str]]:
+    """The same, with a last tap at which maps can be weighed by their slopes.
+
+    Where a norm over the maps comes next they cannot; there its output takes the tap's place, or
+    where no module puts that out an earlier tap is the last.
+    """
+    while len(chosen) > 1 and seen.cancelled(chosen[-1][0]):
+        last = chosen.pop()[0]
+        after = seen.calls[seen.calls.index(last) + 1 :]
+        alike = (c for c in after if c.layout == last.layout and c.read and not c.answer)
+        norm = next((c for c in alike if not seen.cancelled(c)), None)
+        if norm is not None:
+            return [*chosen, (norm, f"{type(norm.module).__name__} behind {last.name}")]
     return chosen
 
 

@@ -10,11 +10,16 @@ from torch import Tensor, nn
 from undertow.errors import BadInput
 from undertow.taps.layout import Layout
 
-__all__ = ["channelwise_linear", "pooled_linear", "slopes"]
+__all__ = ["cancels", "channelwise_linear", "pooled_linear", "slopes", "weighed"]
 
 CHUNK_BYTES = 64 * 2**20
 PROBES = 3
 """Backward passes that show how a head treats its channels: two to learn it, one to test it."""
+
+
+CANCELLED = 0.1
+"""Share of the root of the number of maps below which a sum over maps is no sum of their terms:
+terms of random signs leave about 1 / √maps of their sizes, a tenth of that is less than chance."""
 
 
 def slopes(
@@ -47,7 +52,7 @@ def slopes(
         that were picked, (sample, class), or ``None`` for all.
 
     Raises:
-        BadInput: if no logit depends on the tap.
+        BadInput: if no logit depends on the tap, or what is to be contracted cancels there.
     """
     maps = found.view(leaf.detach()).float()
     weight = pooled_linear(model, maps, logits)
@@ -67,6 +72,11 @@ def slopes(
         if weight is None:
             part = _chunk(leaf, asked, found, some, tap)
             any_slope = any_slope or bool(part.any())
+            if contract is not None and not start and cancels(maps, part[0]):
+                raise BadInput(
+                    f"gradient × maps cancels at every position of tap '{tap}' (a norm over the "
+                    "maps comes next); let that norm's output, or an earlier tap, be the last"
+                )
         else:
             part = weight[:, None, :, None, None].expand(-1, len(maps), -1, *maps.shape[2:])
         if keep:
@@ -98,6 +108,29 @@ def _chunk(leaf: Tensor, logits: Tensor, found: Layout, some: range, tap: str) -
             )
             rows.append(found.view(slope).float())
     return torch.stack(rows)
+
+
+def weighed(logits: Tensor) -> Tensor:
+    """A sum of the logits in which every one counts, each by another weight."""
+    weights = torch.linspace(1.0, 2.0, logits.shape[1], dtype=logits.dtype, device=logits.device)
+    return (logits * weights).sum()
+
+
+def cancels(maps: Tensor, slope: Tensor) -> bool:
+    """Whether gradient × maps, summed over the maps, is nothing but rounding everywhere.
+
+    That is so where a norm over the maps of each position comes next: the norm does not see by what
+    factor they are multiplied, so the slope along the maps themselves is zero (Euler's theorem on
+    homogeneous functions, of degree zero).
+
+    Args:
+        maps: (sample, map, row, col).
+        slope: of one number with respect to them.
+    """
+    terms = maps * slope
+    whole = terms.abs().sum(1).square().sum()
+    chance = CANCELLED**2 / maps.shape[1]
+    return bool((whole > 0) & (terms.sum(1).square().sum() < chance * whole))
 
 
 def channelwise_linear(

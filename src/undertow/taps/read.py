@@ -7,6 +7,7 @@ spatial tap on a graph is kept, so that the gradients cost a pass through the he
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from undertow.errors import BadInput
 from undertow.models.asking import plainly
+from undertow.taps.class_tokens import Few, Learn, Plan
 from undertow.taps.head import slopes
 from undertow.taps.hooks import hooked
 from undertow.taps.layout import Layout, layout
@@ -40,8 +42,14 @@ Pick: TypeAlias = Callable[[Tensor], Tensor | None]
 """Which logits of each sample are differentiated: (sample, class) numbers from their values, or
 ``None`` for all of them."""
 
+_Place: TypeAlias = tuple[str, int, int]
+"""A tap, how many tokens it has, and how many of them are no positions."""
+
 _overwritten: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 """Taps whose output a later in-place module was once seen to overwrite: they are copied."""
+
+_plans: WeakKeyDictionary[nn.Module, dict[_Place, Plan | None]] = WeakKeyDictionary()
+"""What needs the class token alone behind a tap; ``None`` where all is computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,6 +121,8 @@ def read(
     if overwritten:
         _overwritten.setdefault(model, set()).update(overwritten)
         caught = _pass(model, view, taps, last)
+    if caught.shortcut is not None:
+        caught = _shortened(model, view, taps, caught)
     return _reading(caught, x, taps, model, gradients=gradients, contract=contract, pick=pick)
 
 
@@ -171,8 +181,13 @@ class _Caught:
     logits: Tensor
     wanted: set[str]
     copied: set[str]
+    image: tuple[int, int]
+    plans: dict[_Place, Plan | None]
+    until: ExitStack
     outputs: dict[str, Tensor] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+    shortcut: Learn | Few | None = None
+    place: _Place | None = None
 
     def catch(self, called: str, output: Any, args: Any) -> Any:
         """What is done where a tap is; what it returns takes the output's place."""
@@ -184,18 +199,70 @@ class _Caught:
             torch.set_grad_enabled(True)  # from here on; the pass around us restores it
             leaf = tensor.detach().requires_grad_()
             result, tensor = swapped(output, tensor, leaf.clone()), leaf
+            self._shorten(leaf)
         elif called in self.copied:
             tensor = tensor.clone()
         self.outputs[called] = tensor
         self.versions[called] = tensor._version
         return result
 
+    def _shorten(self, leaf: Tensor) -> None:
+        """From here on, compute of a class token's block only what is read of it."""
+        found = layout(tuple(leaf.shape), self.image)
+        if self.last is None or found is None or not found.prefix:
+            return
+        rows, lead = leaf.shape[1], found.prefix
+        self.place = (self.last, rows, lead)
+        plan = self.plans.get(self.place)
+        if plan is not None:
+            self.shortcut = Few(rows, lead, plan)
+        elif self.place not in self.plans:
+            self.shortcut = Learn(rows, lead)
+        if self.shortcut is not None:
+            self.until.enter_context(self.shortcut)
+
     def overwritten(self) -> set[str]:
         return {n for n, tensor in self.outputs.items() if tensor._version != self.versions[n]}
 
 
 def _pass(model: nn.Module, x: Tensor, taps: Sequence[Tap], last: str | None) -> _Caught:
-    caught = _Caught(last, x, {tap.name for tap in taps}, _overwritten.get(model, set()))
-    with hooked(model, caught.wanted, caught.catch), torch.no_grad():
-        caught.logits = logits_of(model(x), len(x))
+    with ExitStack() as until:
+        caught = _Caught(
+            last,
+            x,
+            {tap.name for tap in taps},
+            _overwritten.get(model, set()),
+            (x.shape[2], x.shape[3]),
+            _plans.setdefault(model, {}),
+            until,
+        )
+        with hooked(model, caught.wanted, caught.catch), torch.no_grad():
+            caught.logits = logits_of(model(x), len(x))
     return caught
+
+
+def _shortened(model: nn.Module, x: Tensor, taps: Sequence[Tap], caught: _Caught) -> _Caught:
+    """The pass with nothing computed behind the last tap that is not read, once that is known.
+
+    What was learnt is used only if logits and slopes are the model's own on this very batch; and a
+    pass that takes another way than the one learnt from is made again in full.
+    """
+    way, place, last = caught.shortcut, caught.place, caught.last
+    if place is None or last is None or (isinstance(way, Few) and way.followed()):
+        return caught
+    plans = caught.plans
+    plans[place] = None
+    if isinstance(way, Learn) and caught.logits.requires_grad:
+        plan = way.plan(caught.logits, caught.outputs[last])
+        if plan.few:
+            plans[place] = plan
+            try:
+                shorter = _pass(model, x, taps, last)
+            except (RuntimeError, TypeError, ValueError, IndexError):
+                plans[place] = None
+            else:
+                if way.agrees(shorter.logits, shorter.outputs[last]):
+                    return shorter
+                plans[place] = None
+        return caught
+    return _pass(model, x, taps, last)

@@ -9,7 +9,7 @@ counted below the modules, where the operators run, so matrix products that no m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from undertow.models.asking import uncompiled
+from undertow.taps.head import cancels, weighed
 from undertow.taps.hooks import ENTRY, call_name, modules_of
 from undertow.taps.layout import Layout, layout
 from undertow.taps.outputs import at_home, evaluating, logits_of, main_tensor, unwrapped
@@ -90,6 +91,8 @@ class Trace:
 
     calls: tuple[Call, ...]
     macs: int
+    cancelled: Callable[[Call], bool]
+    """Whether gradient × maps cancels to rounding at every position of a call's output."""
 
 
 @dataclass(slots=True, eq=False)
@@ -146,7 +149,8 @@ def trace(model: nn.Module, example: Images) -> Trace:
         paths = _Paths(logits, x)
         image = (x.shape[2], x.shape[3])
         calls = tuple(_call(s, image, paths, logits) for s in seen)
-    return Trace(calls, total)
+    tensors = {s.name: s.tensor for s in seen}
+    return Trace(calls, total, lambda call: _cancelled(tensors[call.name], call.layout, logits))
 
 
 def _watch(model: nn.Module, hooks: ExitStack, cost: _Cost, seen: list[_Seen]) -> None:
@@ -223,13 +227,23 @@ def _call(seen: _Seen, image: tuple[int, int], paths: _Paths, logits: Tensor) ->
 
 def _reaches(tensor: Tensor, logits: Tensor, found: Layout) -> bool:
     """Whether any logit has a slope at a position of the grid."""
-    weights = torch.linspace(1.0, 2.0, logits.shape[1], dtype=logits.dtype, device=logits.device)
-    if not tensor.requires_grad:
-        return True
-    (slope,) = torch.autograd.grad(
-        (logits * weights).sum(), tensor, retain_graph=True, allow_unused=True
-    )
+    slope = _slope(tensor, logits)
     return slope is None or bool(found.view(slope).any())
+
+
+def _cancelled(tensor: Tensor, found: Layout | None, logits: Tensor) -> bool:
+    slope = _slope(tensor, logits)
+    if found is None or slope is None or len(found.shape) == 1:
+        return False
+    return cancels(found.view(tensor.detach()), found.view(slope))
+
+
+def _slope(tensor: Tensor, logits: Tensor) -> Tensor | None:
+    """The slope of a sum of all logits at a call's output; ``None`` where there is none."""
+    if not tensor.requires_grad:
+        return None
+    (slope,) = torch.autograd.grad(weighed(logits), tensor, retain_graph=True, allow_unused=True)
+    return slope
 
 
 class _Paths:
