@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from undertow.errors import UnknownName
 from undertow.information import profiles
-from undertow.information.matrices import Matrices
+from undertow.information.matrices import Matrices, Means
 from undertow.information.profiles import (
     drift,
     flow,
@@ -117,7 +117,7 @@ def test_unknown_choices(S: Matrices) -> None:
     with pytest.raises(UnknownName, match="reduction 'maen'; did you mean 'mean'"):
         profiles._reduced(values, "maen")
     with pytest.raises(UnknownName, match="did you mean 'pearson'"):
-        profiles._coupled(values, values, "perason")
+        profiles._coupled(Means.of(S, maps=2), Means.of(S, maps=2), "perason")
     with pytest.raises(UnknownName, match="allowed: net, null, raw"):
         profiles._means(S, "gross", 1)
 

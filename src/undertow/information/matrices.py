@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,7 +17,8 @@ from undertow.information.nulls import Null, mismatch
 from undertow.types import Draws, Estimator
 
 __all__ = [
-    "Chosen", "Coded", "Matrices", "Parts", "References", "chance", "evidence", "source", "target",
+    "Averaging", "Chosen", "Coded", "Matrices", "Means", "Parts", "References", "chance",
+    "evidence", "means", "source", "target",
 ]  # fmt: skip
 
 Chosen: TypeAlias = Int64[Tensor, "sample repeat"] | None
@@ -50,6 +52,35 @@ class Matrices:
         return self.raw - self.null
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Means:
+    """What profiles are made of: means of the matrices of a tap, in double precision.
+
+    ``part`` is the input's channel for S, and the class for T.
+
+    Args:
+        by_map: of the estimate, and of that against each replacement, over parts.
+        by_part: of the estimate, and of those against all replacements, over maps.
+    """
+
+    by_map: Float[Tensor, "sample map either"]
+    by_part: Float[Tensor, "sample 2 part"]
+
+    @classmethod
+    def of(cls, matrices: Matrices, maps: int) -> Means:
+        """Those of matrices whose maps lie along this axis."""
+        raw, null = (
+            {axis: m.mean(dim=axis, dtype=torch.float64) for axis in (1, 2)}
+            for m in (matrices.raw, matrices.null)
+        )
+        parts = 3 - maps
+        each = null[parts][..., None] if matrices.each is None else matrices.each.double()
+        return cls(
+            torch.cat([raw[parts][..., None], each], dim=2),
+            torch.stack([raw[maps], null[maps]], dim=1),
+        )
+
+
 class Coded:
     """Maps that are averaged to a grid and encoded there at most once.
 
@@ -72,6 +103,10 @@ class Coded:
     def on(self, grid: Grid) -> Float[Tensor, "sample part row col"]:
         """The maps, averaged to ``grid``."""
         return pooled(self.values, grid)
+
+    def rows(self, rows: Sequence[int]) -> Coded:
+        """Some of the samples, to be encoded anew."""
+        return Coded(self.values[list(rows)])
 
     def codes(self, estimator: Estimator, grid: Grid) -> Any:
         """The maps on ``grid`` as ``estimator`` encodes them."""
@@ -102,6 +137,13 @@ class Coded:
             reference = chosen.repeat_interleave(parts.shape[1], dim=1)
             part = parts.repeat(1, chosen.shape[1]).expand_as(reference)
             self._codes[key] = pool.codes(estimator, grid)[reference, part]
+        return self._codes[key]
+
+    def beside(self, estimator: Any, grid: Grid, null: Null, unrelated: Any) -> Any:
+        """Codes of the maps and behind them of what a null puts in their place; made once."""
+        key = (estimator, grid, null, "beside")
+        if key not in self._codes:
+            self._codes[key] = estimator.beside(self.codes(estimator, grid), unrelated)
         return self._codes[key]
 
 
@@ -187,6 +229,72 @@ def target(
     return _between(estimator, maps, evidence, reference_evidence, null, draws, chosen, parts)
 
 
+def means(
+    estimator: Estimator,
+    maps: Float[Tensor, "sample map row col"] | Coded,
+    others: Float[Tensor, "sample part height width"] | Coded,
+    references: Float[Tensor, "reference part height width"] | References | None,
+    *,
+    null: Null = mismatch,
+    draws: Draws | None = None,
+    chosen: Chosen = None,
+    parts: Parts = None,
+    once: bool = False,
+) -> Means:
+    """Means of the matrices that :func:`source` and :func:`target` give, and quicker than they.
+
+    An estimator that has methods ``beside`` and ``means``, as
+    :class:`~undertow.information.estimators.gaussian_copula.GaussianCopula` does, is asked for the
+    means and keeps no matrix.
+
+    Args:
+        estimator: bits between maps.
+        maps: the tap's feature maps t.
+        others: the inputs, or their evidence maps.
+        references: the same of reference inputs.
+        null: how counterparts are replaced; see :data:`undertow.information.NULLS`.
+        draws: random numbers of the samples, for ``shift`` and ``shuffle``.
+        chosen: which references each sample is held against; all of them where not said.
+        parts: as for :func:`target`.
+        once: whether these maps, on this grid, are met by nothing else; then no code of them is
+            kept.
+
+    Raises:
+        BadInput: if a grid has a single position, or values are not finite.
+    """
+    coded, counterpart = _coded(maps), _coded(others)
+    if not _averages(estimator):
+        given = references, null, draws, chosen, parts
+        return Means.of(_between(estimator, coded, counterpart, *given), maps=1)
+    grid = _common(counterpart, coded)
+    unrelated = _unrelated(estimator, counterpart, references, grid, null, draws, chosen, parts)
+    both = counterpart.beside(estimator, grid, null, unrelated)
+    here = coded.on(grid).flatten(2) if once else coded.codes(estimator, grid)
+    return Means(*estimator.means(here, both, counterpart.values.shape[1]))
+
+
+class Averaging(Estimator, Protocol):
+    """An estimator that gives means of its bits without keeping them."""
+
+    def beside(self, a: Any, b: Any) -> Any:
+        """Codes of the maps of ``a`` and behind them those of ``b``, sample by sample."""
+        ...
+
+    def means(
+        self, a: Any, b: Any, parts: int
+    ) -> tuple[Float[Tensor, "sample row group"], Float[Tensor, "sample 2 part"]]:
+        """Means of bits over groups of ``parts`` maps of ``b``; and over the maps of ``a``.
+
+        The latter of the first group, and of all others together. ``a`` may be maps that are not
+        encoded, (sample, map, position).
+        """
+        ...
+
+
+def _averages(estimator: Estimator) -> TypeGuard[Averaging]:
+    return hasattr(estimator, "beside") and hasattr(estimator, "means")
+
+
 def _between(
     estimator: Estimator,
     maps: Tensor | Coded,
@@ -202,16 +310,34 @@ def _between(
     grid = _common(counterpart, coded)
     codes = coded.codes(estimator, grid)
     raw = estimator.pairwise(codes, counterpart.codes(estimator, grid))
+    unrelated = _unrelated(estimator, counterpart, references, grid, null, draws, chosen, parts)
+    return _matrices(raw, estimator.pairwise(codes, unrelated))
+
+
+def _unrelated(
+    estimator: Estimator,
+    counterpart: Coded,
+    references: Tensor | References | None,
+    grid: Grid,
+    null: Null,
+    draws: Draws | None,
+    chosen: Chosen,
+    parts: Parts,
+) -> Any:
+    """Codes of the replacements, (sample or 1, repeat times part)."""
     if parts is not None and chosen is None and isinstance(references, References):
         chosen = torch.arange(len(references.values), device=parts.device).expand(len(parts), -1)
     if null is mismatch and chosen is not None and isinstance(references, References):
-        drawn = counterpart.drawn(estimator, grid, references, chosen, parts)
-        return _matrices(raw, estimator.pairwise(codes, drawn))
+        return counterpart.drawn(estimator, grid, references, chosen, parts)
     if parts is not None and isinstance(references, References):
         # Only nulls come here that count the references and look at none.
         references = References(references.values[:, parts[0]])
-    unrelated = _unrelated(estimator, counterpart, references, grid, null, draws)
-    return _matrices(raw, estimator.pairwise(codes, unrelated))
+    if isinstance(references, Tensor):
+        references = References(references)
+    if null is mismatch and references is not None and len(references.values) > 0:
+        return references.stacked(estimator, grid)
+    given = None if references is None else references.on(grid)
+    return counterpart.replaced(estimator, grid, null, given, draws)
 
 
 def chance(
@@ -220,8 +346,10 @@ def chance(
     """Mean bits over all maps, parts and replacements under a null that needs no references."""
     grid = _common(others, maps)
     replaced = others.replaced(estimator, grid, null, None, draws)
-    found = estimator.pairwise(maps.codes(estimator, grid), replaced)
-    return found.mean(dim=(1, 2), dtype=torch.float64)
+    codes = maps.codes(estimator, grid)
+    if _averages(estimator):
+        return estimator.means(codes, replaced, others.values.shape[1])[0].mean(dim=(1, 2))
+    return estimator.pairwise(codes, replaced).mean(dim=(1, 2), dtype=torch.float64)
 
 
 def _coded(maps: Tensor | Coded) -> Coded:
@@ -247,23 +375,6 @@ def _common(counterpart: Coded, maps: Coded) -> Grid:
             "choose taps with spatial extent, before the pooling"
         )
     return grid
-
-
-def _unrelated(
-    estimator: Estimator,
-    counterpart: Coded,
-    references: Tensor | References | None,
-    grid: Grid,
-    null: Null,
-    draws: Draws | None,
-) -> Any:
-    """Codes of the replacements, (sample or 1, repeat times part)."""
-    if isinstance(references, Tensor):
-        references = References(references)
-    if null is mismatch and references is not None and len(references.values) > 0:
-        return references.stacked(estimator, grid)
-    given = None if references is None else references.on(grid)
-    return counterpart.replaced(estimator, grid, null, given, draws)
 
 
 def _matrices(

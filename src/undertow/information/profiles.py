@@ -12,12 +12,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from undertow.errors import UnknownName
-from undertow.information.matrices import Matrices
+from undertow.information.backend import backend_of
+from undertow.information.matrices import Matrices, Means
 
 __all__ = [
-    "Coupling", "Part", "Reduction", "all_profiles", "benign_spread", "differences", "drift",
-    "drift_others",
-    "flow", "iip", "input_output_curve", "ioc", "oip", "overall_difference", "turn",
+    "Coupling", "Part", "Reduction", "all_profiles", "benign_spread", "by_name", "differences",
+    "drift", "drift_others", "flow", "iip", "input_output_curve", "ioc", "oip",
+    "overall_difference", "raw_and_null", "turn",
 ]  # fmt: skip
 
 Part: TypeAlias = Literal["net", "raw", "null"]
@@ -73,37 +74,43 @@ def ioc(
         coupling: ``"pearson"``, or ``"spearman"`` (average ranks).
     """
     _check_part(part)
-    if part == "null":
-        return _chance(S, T, coupling)
-    raw = _coupled(_means(S, "raw", 1), _means(T, "raw", 2), coupling)
-    return raw if part == "raw" else raw - _chance(S, T, coupling)
+    raw, null = _coupled(Means.of(S, maps=2), Means.of(T, maps=1), coupling).unbind(1)
+    return {"raw": raw, "null": null, "net": raw - null}[part].float()
 
 
-def all_profiles(S: Matrices, T: Matrices) -> dict[str, Float[Tensor, "sample *class"]]:
+def all_profiles(
+    S: Matrices | Means, T: Matrices | Means
+) -> dict[str, Float[Tensor, "sample *class"]]:
     """:func:`iip`, :func:`oip`, :func:`ioc` and :func:`flow`, net, ``_raw`` and ``_null``.
 
     As they are defined, each sum taken once: net is the difference of the other two, and OIP the
     mean of the flow over classes.
 
     Args:
-        S: source MI, (sample, channel, map).
-        T: target MI, (sample, map, class).
+        S: source MI, (sample, channel, map), or its means.
+        T: target MI, (sample, map, class), or its means.
     """
-    parts: tuple[Part, Part] = ("raw", "null")
-    s = {part: _means(S, part, 1) for part in parts}
-    towards = {part: _means(T, part, 1) for part in parts}
-    coupled: dict[Part, Tensor] = {
-        "raw": _coupled(s["raw"], _means(T, "raw", 2), "pearson"),
-        "null": _chance(S, T, "pearson"),
-    }
+    s = Means.of(S, maps=2) if isinstance(S, Matrices) else S
+    t = Means.of(T, maps=1) if isinstance(T, Matrices) else T
+    return by_name(*raw_and_null(s, t))
+
+
+def raw_and_null(
+    S: Means, T: Means
+) -> tuple[Float[Tensor, "sample 2 profile"], Float[Tensor, "sample 2 class"]]:
+    """IIP, OIP and IOC of a tap, and the flow: raw, and under the null, in double precision."""
+    numbers = [S.by_part.mean(dim=2), T.by_part.mean(dim=2), _coupled(S, T, "pearson")]
+    return torch.stack(numbers, dim=2), T.by_part
+
+
+def by_name(
+    numbers: Float[Tensor, "*batch 2 profile"], flow: Float[Tensor, "*batch 2 class"]
+) -> dict[str, Float[Tensor, "*batch *class"]]:
+    """What :func:`raw_and_null` gives, net, ``_raw`` and ``_null``, by the profiles' names."""
     found: dict[str, Tensor] = {}
-    for name, by_part in (
-        ("iip", {part: s[part].mean(dim=1) for part in parts}),
-        ("oip", {part: towards[part].mean(dim=1) for part in parts}),
-        ("ioc", coupled),
-        ("flow", towards),
-    ):
-        raw, null = by_part["raw"], by_part["null"]
+    each = dict(zip(("iip", "oip", "ioc"), numbers.unbind(-1), strict=True))
+    for name, both in {**each, "flow": flow}.items():
+        raw, null = both.unbind(-1 if name != "flow" else -2)
         for suffix, values in {"": raw - null, "_raw": raw, "_null": null}.items():
             found[f"{name}{suffix}"] = values.float()
     return found
@@ -246,14 +253,6 @@ def _check_part(part: str) -> None:
         raise UnknownName("part", part, get_args(Part))
 
 
-def _chance(S: Matrices, T: Matrices, coupling: str) -> PerSample:
-    """Mean coupling with input and evidence both from the same replacement."""
-    if S.each is None or T.each is None or S.each.shape != T.each.shape:
-        return _coupled(_means(S, "null", 1), _means(T, "null", 2), coupling)
-    s, t = (each.mT.flatten(0, 1).double() for each in (S.each, T.each))
-    return _coupled(s, t, coupling).reshape(len(S.raw), -1).mean(dim=1)
-
-
 def _reduced(values: Float[Tensor, "sample map"], reduction: str) -> PerSample:
     if reduction == "mean":
         return values.mean(dim=1).float()
@@ -264,22 +263,21 @@ def _reduced(values: Float[Tensor, "sample map"], reduction: str) -> PerSample:
     raise UnknownName("reduction", reduction, get_args(Reduction))
 
 
-def _ranks(values: Float[Tensor, "sample map"]) -> Float[Tensor, "sample map"]:
+def _ranks(values: Float[Tensor, "sample map either"]) -> Float[Tensor, "sample map either"]:
     """Average ranks by counting; the maps of a tap are few."""
-    below = (values[:, :, None] > values[:, None, :]).sum(dim=2)
-    same = (values[:, :, None] == values[:, None, :]).sum(dim=2)
+    below = (values[:, :, None] > values[:, None]).sum(dim=2)
+    same = (values[:, :, None] == values[:, None]).sum(dim=2)
     return below.double() + (same.double() - 1) / 2
 
 
-def _coupled(
-    s: Float[Tensor, "sample map"], t: Float[Tensor, "sample map"], coupling: str
-) -> PerSample:
+def _coupled(S: Means, T: Means, coupling: str) -> Float[Tensor, "sample 2"]:
+    """Correlations over maps, and their mean with input and evidence of the same replacement."""
+    s, t = S.by_map, T.by_map
+    if s.shape != t.shape:  # not replaced as often: of the nulls the means are all there is
+        s, t = (torch.stack([m[:, :, 0], m[:, :, 1:].mean(dim=2)], dim=2) for m in (s, t))
     if coupling == "spearman":
         s, t = _ranks(s), _ranks(t)
     elif coupling != "pearson":
         raise UnknownName("coupling", coupling, get_args(Coupling))
-    s, t = s - s.mean(dim=1, keepdim=True), t - t.mean(dim=1, keepdim=True)
-    spread = (s.square().sum(dim=1) * t.square().sum(dim=1)).sqrt()
-    # Below this the spread is the rounding of float32 matrices, not a difference between maps.
-    flat = spread <= 1e-12
-    return torch.where(flat, 0.0, (s * t).sum(dim=1) / spread.where(~flat, 1.0)).float()
+    each = backend_of(s).correlations(s, t)
+    return torch.stack([each[:, 0], each[:, 1:].mean(dim=1)], dim=1)

@@ -6,19 +6,28 @@ from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from undertow.errors import BadInput
 from undertow.information import ESTIMATORS, NULLS
-from undertow.information.matrices import Chosen, Matrices, Parts, chance, source, target
+from undertow.information.matrices import (
+    Chosen,
+    Matrices,
+    Parts,
+    References,
+    chance,
+    means,
+    source,
+    target,
+)  # fmt: skip
 from undertow.information.nulls import mismatch, shift
-from undertow.information.profiles import Part, all_profiles, flow, oip
+from undertow.information.profiles import Part, by_name, raw_and_null
 from undertow.information.readers import Readers, class_information
 from undertow.measuring.among import spread
 from undertow.measuring.seen import REFERENCES, Forwarded, Pool
@@ -36,8 +45,6 @@ _SHIFT: Final = partial(shift, repeats=4)
 LEAST = 3
 """Positions below which there is no mutual information over positions."""
 
-Profiles: TypeAlias = dict[str, Float[Tensor, " sample *class"]]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TapMatrices:
@@ -45,13 +52,11 @@ class TapMatrices:
 
     Args:
         S: source MI.
-        T: target MI of the classes that OIP is over.
-        more: target MI of the other classes that were measured, where not all are.
+        T: target MI; NaN at classes that were not measured.
     """
 
     S: Matrices
     T: Matrices
-    more: Matrices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -184,48 +189,82 @@ class Meter:
         self, seen: Forwarded, *, draws: Draws | None = None, keep: Collection[int] = ()
     ) -> Measured:
         """As for the batch itself, from what :meth:`see` saw of it."""
-        columns: list[Profiles] = []
+        found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         kept: dict[int, TapMatrices] = {}
         draws = by_row(0, len(seen.logits)) if draws is None else draws
         chosen = None if self.pool is None else self.pool.drawn(draws, self.count)
         for number, tap in enumerate(self.taps):
-            if not tap.spatial:
-                columns.append({})
-                continue
-            both = self._matrices(tap, seen, draws, chosen)
-            columns.append({**_profiles(both, seen), **self._shifted(tap, seen, draws, both)})
-            if keep:
-                kept[number] = TapMatrices(
-                    _rows(both.S, keep), _among_all(_rows(both.T, keep), both.more, seen, keep)
-                )
+            if tap.spatial:
+                found[number] = self._measured(tap, seen, draws, chosen)
+                if keep:
+                    kept[number] = self._matrices(tap, seen, draws, chosen, list(keep))
+        numbers, flow, shifted = (
+            _at_all(part, list(found), len(self.taps)) for part in zip(*found.values(), strict=True)
+        )
+        profiles = by_name(numbers, flow)
+        if self.shifted:
+            profiles["oip_shift"] = shifted.float()
         return Measured(
             logits=seen.logits.cpu().numpy(),
-            profiles=_joined(columns, len(seen.logits)),
+            profiles={name: values.cpu().numpy() for name, values in profiles.items()},
             class_information=self._classes(seen.maps),
             kept=kept,
         )
 
-    def _matrices(self, tap: Tap, seen: Forwarded, draws: Draws, chosen: Chosen) -> TapMatrices:
+    def _measured(
+        self, tap: Tap, seen: Forwarded, draws: Draws, chosen: Chosen
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What :func:`raw_and_null` gives at a tap, the flow in the places of all classes.
+
+        And OIP net of the shift null, which keeps the smoothness of the input's own evidence.
+        """
         fine, shared = seen.on_both_grids(tap)
         by, pool = self.estimator, self.pool
-        how = {"null": self.null, "draws": draws, "chosen": chosen}
-        found = []
+        how: Any = {"null": self.null, "draws": draws, "chosen": chosen}
+        towards = []
         try:
-            S = source(by, seen.inputs, fine, None if pool is None else pool.inputs, **how)  # type: ignore[arg-type]
+            inputs = None if pool is None else pool.inputs
+            S = means(by, fine, seen.inputs, inputs, once=fine is not shared, **how)
             for portion in seen.portions:
-                others, parts = (None, None) if pool is None else pool.towards(portion.classes)
-                found.append(target(by, shared, portion.coded, others, parts=parts, **how))  # type: ignore[arg-type]
+                others, parts = self._others(portion.classes)
+                towards.append(means(by, shared, portion.coded, others, parts=parts, **how))
         except BadInput as problem:
             raise BadInput(f"tap '{tap.name}': {problem}") from None
-        return TapMatrices(S, *found)
+        numbers, flow = raw_and_null(S, towards[0])
+        shifted = numbers[:, 0, 1]
+        if self.shifted:
+            shifted = shifted - chance(by, shared, seen.portions[0].coded, _SHIFT, draws)
+        if len(towards) > 1:
+            few = torch.cat([part.by_part for part in towards], dim=2)
+            flow = spread(few, _numbers(seen)[:, None, :], seen.logits.shape[1])
+        return numbers, flow, shifted
 
-    def _shifted(self, tap: Tap, seen: Forwarded, draws: Draws, both: TapMatrices) -> Profiles:
-        """OIP net of the shift null, which keeps the smoothness of the input's own evidence."""
-        if not self.shifted:
-            return {}
-        _, shared = seen.on_both_grids(tap)
-        null = chance(self.estimator, shared, seen.portions[0].coded, _SHIFT, draws)
-        return {"oip_shift": oip(both.T, part="raw") - null.float()}
+    def _matrices(
+        self, tap: Tap, seen: Forwarded, draws: Draws, chosen: Chosen, rows: list[int]
+    ) -> TapMatrices:
+        """S and T of a few of the inputs, T in the places of all classes."""
+        fine, shared = (coded.rows(rows) for coded in seen.on_both_grids(tap))
+        by, pool = self.estimator, self.pool
+        some = None if chosen is None else chosen[rows]
+        how: Any = {"null": self.null, "draws": draws[torch.tensor(rows)], "chosen": some}
+        S = source(by, seen.inputs.rows(rows), fine, None if pool is None else pool.inputs, **how)
+        found = []
+        for portion in seen.portions:
+            classes = None if portion.classes is None else portion.classes[rows]
+            others, parts = self._others(classes)
+            found.append(target(by, shared, portion.coded.rows(rows), others, parts=parts, **how))
+        if len(found) == 1:
+            return TapMatrices(S, found[0])
+        of, count = _numbers(seen)[rows][:, None, :], seen.logits.shape[1]
+        whole = (
+            spread(torch.cat([getattr(T, part) for T in found], dim=2), of, count)
+            for part in ("raw", "null", "null_std")
+        )
+        return TapMatrices(S, Matrices(*whole))
+
+    def _others(self, classes: Parts) -> tuple[References | None, Parts]:
+        """References' evidence maps, and which of them are those of these classes."""
+        return (None, None) if self.pool is None else self.pool.towards(classes)
 
     def _classes(self, maps: Mapping[str, Tensor]) -> NDArray[np.float32] | None:
         if self.readers is None:
@@ -244,17 +283,6 @@ def _estimator(named: str | Estimator) -> Estimator:
     return ESTIMATORS[named]() if isinstance(named, str) else named
 
 
-def _profiles(both: TapMatrices, seen: Forwarded) -> Profiles:
-    """All profiles of a tap, the flow in the places of all classes."""
-    found = all_profiles(both.S, both.T)
-    if both.more is None:
-        return found
-    for suffix, part in PARTS.items():
-        few = torch.cat([found[f"flow{suffix}"], flow(both.more, part=part)], dim=1)
-        found[f"flow{suffix}"] = spread(few, _numbers(seen), seen.logits.shape[1])
-    return found
-
-
 def _numbers(seen: Forwarded) -> Int64[Tensor, "sample part"]:
     """The classes of all portions, in their order."""
     return torch.cat(
@@ -262,32 +290,9 @@ def _numbers(seen: Forwarded) -> Int64[Tensor, "sample part"]:
     )
 
 
-def _among_all(
-    T: Matrices, more: Matrices | None, seen: Forwarded, keep: Collection[int]
-) -> Matrices:
-    """Target MI of the rows asked for, in the places of all classes; NaN where not measured."""
-    if more is None:
-        return T
-    rest, of = _rows(more, keep), _numbers(seen)[list(keep)][:, None, :]
-    whole = (
-        spread(torch.cat([getattr(m, part) for m in (T, rest)], dim=2), of, seen.logits.shape[1])
-        for part in ("raw", "null", "null_std")
-    )
-    return Matrices(*whole)
-
-
-def _joined(columns: Sequence[Profiles], samples: int) -> dict[str, NDArray[np.float32]]:
-    first = next(column for column in columns if column)
-    joined = {
-        name: np.full((samples, len(columns), *values.shape[1:]), np.nan, np.float32)
-        for name, values in first.items()
-    }
-    for number, column in enumerate(columns):
-        for name, values in column.items():
-            joined[name][:, number] = values.cpu().numpy()
-    return joined
-
-
-def _rows(matrices: Matrices, keep: Collection[int]) -> Matrices:
-    rows = list(keep)
-    return Matrices(matrices.raw[rows], matrices.null[rows], matrices.null_std[rows])
+def _at_all(found: Sequence[Tensor], where: Sequence[int], taps: int) -> Tensor:
+    """What was found at some taps, in their places along axis 1; NaN at the others."""
+    first = found[0]
+    whole = first.new_full((len(first), taps, *first.shape[1:]), torch.nan)
+    whole[:, list(where)] = torch.stack(list(found), dim=1)
+    return whole

@@ -118,7 +118,8 @@ def calibration_error(logits: Logits, labels: Labels, bins: int = 15) -> float:
     if len(labels) == 0:
         return 0.0
     confidence, answer = logits.softmax(dim=1).max(dim=1)
-    which = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    # In float32 a product may land on the edge of a bin that its factor is not in.
+    which = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1
     right = (answer == labels).double()
     gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, which, right - confidence.double())
     return float(gap.abs().sum() / len(labels))

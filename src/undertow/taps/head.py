@@ -12,7 +12,6 @@ from undertow.taps.layout import Layout
 
 __all__ = ["cancels", "channelwise_linear", "pooled_linear", "slopes", "weighed"]
 
-CHUNK_BYTES = 64 * 2**20
 PROBES = 3
 """Backward passes that show how a head treats its channels: two to learn it, one to test it."""
 
@@ -65,14 +64,12 @@ def slopes(
     with torch.enable_grad():
         asked = logits if picked is None else logits.gather(1, picked.to(logits.device))
     classes = asked.shape[1]
-    step = max(1, CHUNK_BYTES // (4 * maps.numel())) if weight is None else classes
     kept, made, any_slope = [], [], weight is not None
-    for start in range(0, classes, step):
-        some = range(start, min(start + step, classes))
+    for number in range(classes if weight is None else 1):
         if weight is None:
-            part = _chunk(leaf, asked, found, some, tap)
+            part = _slope(leaf, asked, found, number, tap)[None]
             any_slope = any_slope or bool(part.any())
-            if contract is not None and not start and cancels(maps, part[0]):
+            if contract is not None and not number and cancels(maps, part[0]):
                 raise BadInput(
                     f"gradient × maps cancels at every position of tap '{tap}' (a norm over the "
                     "maps comes next); let that norm's output, or an earlier tap, be the last"
@@ -97,17 +94,14 @@ def _joined(parts: list[Tensor], axis: int) -> Tensor | None:
     return torch.cat(parts, axis) if parts else None
 
 
-def _chunk(leaf: Tensor, logits: Tensor, found: Layout, some: range, tap: str) -> Tensor:
+def _slope(leaf: Tensor, logits: Tensor, found: Layout, number: int, tap: str) -> Tensor:
     if not logits.requires_grad:
         raise BadInput(f"the logits have no gradient at tap '{tap}'; let another tap be the last")
-    rows = []
     with torch.enable_grad():
-        for m in some:
-            (slope,) = torch.autograd.grad(
-                logits[:, m].sum(), leaf, retain_graph=True, materialize_grads=True
-            )
-            rows.append(found.view(slope).float())
-    return torch.stack(rows)
+        (slope,) = torch.autograd.grad(
+            logits[:, number].sum(), leaf, retain_graph=True, materialize_grads=True
+        )
+    return found.view(slope).float()
 
 
 def weighed(logits: Tensor) -> Tensor:

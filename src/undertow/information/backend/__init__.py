@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-__all__ = ["Backend", "BackendName", "backend_of", "using"]
+__all__ = ["FLAT", "Backend", "BackendName", "backend_of", "using"]
 
 BackendName: TypeAlias = Literal["numba", "torch"]
 Table: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -53,14 +53,44 @@ class Backend(Protocol):
         """
         ...
 
+    def met(self, *scores: Float[Tensor, "*#batch row position"]) -> Tensor:
+        """Standardised rows, one family behind the other, as second argument of what follows.
+
+        The batch axes come first, as they were; they broadcast.
+        """
+        ...
+
     def copula_bits(
         self, a: Tensor, b: Tensor, a_entropy: Tensor, b_entropy: Tensor,
         bias: float, factor: float, floor: float, /,
     ) -> Float[Tensor, "*batch row col"]:  # fmt: skip
         """(-½·log2(max(1 - ρ², floor)) - bias)·factor of standardised rows, at most either entropy.
 
-        0 for constant rows.
+        0 for constant rows. ``b`` is as :meth:`met` made it.
         """
+        ...
+
+    def copula_means(
+        self, a: Tensor, b: Tensor, a_entropy: Tensor, b_entropy: Tensor, parts: int,
+        bias: float, factor: float, floor: float, /,
+    ) -> tuple[Float[Tensor, "item row group"], Float[Tensor, "item 2 part"]]:  # fmt: skip
+        """Means of :meth:`copula_bits` of items over groups of ``parts`` columns; and over rows.
+
+        The latter of the first group, and of all others together. In double precision.
+        """
+        ...
+
+    def ranked_means(
+        self, maps: Float[Tensor, "item row position"], table: Table, b: Tensor,
+        b_entropy: Tensor, parts: int, bias: float, factor: float, floor: float, /,
+    ) -> tuple[Float[Tensor, "item row group"], Float[Tensor, "item 2 part"]] | None:  # fmt: skip
+        """:meth:`copula_means` of what :meth:`standardised` makes of maps, and does not keep."""
+        ...
+
+    def correlations(
+        self, s: Float[Tensor, "item row either"], t: Float[Tensor, "item row either"], /
+    ) -> Float[Tensor, "item either"]:
+        """Of double-precision values over rows; 0 where either hardly differs among them."""
         ...
 
     def rank_bins(self, rows: Rows, table: Table, /) -> UInt8[Tensor, "row position"] | None:
@@ -88,6 +118,10 @@ class Backend(Protocol):
         """``one @ two.T``, each row of ``one`` as if it were alone."""
         ...
 
+
+FLAT: Final = 1e-12
+"""Root of the product of two sums of squares below which there is nothing to correlate: that is the
+rounding of float32 bits, not a difference between maps."""
 
 _CHOSEN: Final[ContextVar[BackendName | None]] = ContextVar("backend", default=None)
 

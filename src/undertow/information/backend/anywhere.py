@@ -11,9 +11,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, one_hot
 
+from undertow.information.backend import FLAT
+
 __all__ = [
-    "block_means", "copula_bits", "equal_widths", "histogram_bits", "moments", "packed", "plain",
-    "products", "rank_bins", "ranks", "standardised",
+    "block_means", "copula_bits", "copula_means", "correlations", "entropies", "equal_widths",
+    "histogram_bits", "met", "moments", "packed", "plain", "products", "rank_bins", "ranked_means",
+    "ranks", "standardised",
 ]  # fmt: skip
 
 Table = np.ndarray[Any, np.dtype[Any]]
@@ -89,6 +92,46 @@ def copula_bits(
     bits = -0.5 * torch.log2(((1 - rho) * (1 + rho)).clamp(min=floor)) - bias
     most = torch.minimum(a_entropy[..., :, None], b_entropy[..., None, :])
     return torch.minimum(bits * factor, most).where(most > 0, 0.0)
+
+
+def met(*scores: Tensor) -> Tensor:
+    """As the protocol says: as they are."""
+    if len(scores) == 1:
+        return scores[0]
+    batch = np.broadcast_shapes(*(tuple(family.shape[:-2]) for family in scores))
+    return torch.cat([family.expand(*batch, -1, -1) for family in scores], dim=-2)
+
+
+def copula_means(
+    a: Tensor, b: Tensor, a_entropy: Tensor, b_entropy: Tensor, parts: int,
+    bias: float, factor: float, floor: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """As the protocol says."""
+    bits = copula_bits(a, b, a_entropy, b_entropy, bias, factor, floor).double()
+    groups = bits.reshape(*bits.shape[:2], -1, parts)
+    by_part = groups.mean(dim=1)
+    either = torch.stack([by_part[:, 0], by_part[:, 1:].mean(dim=1)], dim=1)
+    return groups.mean(dim=3), either
+
+
+def ranked_means(
+    maps: Tensor, table: Table, b: Tensor, b_entropy: Tensor, parts: int,
+    bias: float, factor: float, floor: float,
+) -> tuple[Tensor, Tensor] | None:  # fmt: skip
+    """As the protocol says."""
+    found = standardised(maps.flatten(0, 1), table)
+    if found is None:
+        return None
+    scores, entropy = (values.unflatten(0, maps.shape[:2]) for values in found)  # type: ignore[no-untyped-call]
+    return copula_means(scores, b, entropy, b_entropy, parts, bias, factor, floor)
+
+
+def correlations(s: Tensor, t: Tensor) -> Tensor:
+    """As the protocol says."""
+    s, t = s - s.mean(dim=1, keepdim=True), t - t.mean(dim=1, keepdim=True)
+    spread = (s.square().sum(dim=1) * t.square().sum(dim=1)).sqrt()
+    flat = spread <= FLAT
+    return torch.where(flat, 0.0, (s * t).sum(dim=1) / spread.where(~flat, 1.0))
 
 
 def rank_bins(rows: Tensor, table: Table) -> Tensor | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import log
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy.special import digamma, ndtri
 from torch import Tensor
 
-from undertow.information.backend import backend_of
+from undertow.information.backend import Backend, backend_of
 from undertow.information.codes import rows_of, unfit
 
 __all__ = ["CopulaCodes", "GaussianCopula"]
@@ -35,8 +36,32 @@ class CopulaCodes:
     scores: Float[Tensor, "*batch map position"]
     entropy: Float[Tensor, "*batch map"]
 
+    _met: dict[Backend, Tensor] = field(default_factory=dict, init=False, repr=False)
+
     def __getitem__(self, index: Any) -> CopulaCodes:
         return CopulaCodes(self.scores[index], self.entropy[index])
+
+    def met(self, backend: Backend) -> Tensor:
+        """The scores as the second argument of what a backend computes; made once."""
+        if backend not in self._met:
+            self._met[backend] = backend.met(self.scores)
+        return self._met[backend]
+
+
+class Beside:
+    """Maps of two families, of (sample, map, position) or one for all samples, to be met as one."""
+
+    def __init__(self, *families: CopulaCodes) -> None:
+        self.families = families
+        samples = max(len(family.entropy) for family in families)
+        self.entropy = torch.cat([f.entropy.expand(samples, -1) for f in families], dim=1)
+        self._met: dict[Backend, Tensor] = {}
+
+    def met(self, backend: Backend) -> Tensor:
+        """As for a single family."""
+        if backend not in self._met:
+            self._met[backend] = backend.met(*(family.scores for family in self.families))
+        return self._met[backend]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +102,51 @@ class GaussianCopula:
 
     def pairwise(self, a: CopulaCodes, b: CopulaCodes) -> Float[Tensor, "*batch row col"]:
         """Bits between every map of ``a`` and every map of ``b``; batch axes broadcast."""
-        n = a.scores.shape[-1]
-        bias, factor = independence_bias(n), 1 + RANK_LOSS / n
-        floor = max(float(n) ** -2, 4.0**-MOST_BITS)
         backend = backend_of(a.scores)
-        return backend.copula_bits(a.scores, b.scores, a.entropy, b.entropy, bias, factor, floor)
+        formula = _formula(a.scores.shape[-1])
+        return backend.copula_bits(a.scores, b.met(backend), a.entropy, b.entropy, *formula)
+
+    def beside(self, a: CopulaCodes, b: CopulaCodes) -> Beside:
+        """Maps of ``b`` behind those of ``a``, sample by sample; a single sample's go with all."""
+        return Beside(a, b)
+
+    def means(
+        self,
+        a: CopulaCodes | Float[Tensor, "sample row position"],
+        b: CopulaCodes | Beside,
+        parts: int,
+    ) -> tuple[Float[Tensor, "sample row group"], Float[Tensor, "sample 2 part"]]:
+        """Means of :meth:`pairwise` over groups of ``parts`` maps of ``b``; and over ``a``'s.
+
+        Quicker than to take them: the bits themselves are kept nowhere.
+
+        Args:
+            a: codes, or maps that are not met again: they are encoded on the way.
+            b: codes.
+            parts: maps of a group.
+
+        Returns:
+            in double precision; the latter of the first group, and of all others together.
+
+        Raises:
+            BadInput: if a value is not finite.
+        """
+        backend = backend_of(b.entropy)
+        other = b.met(backend), b.entropy, parts
+        if isinstance(a, CopulaCodes):
+            formula = _formula(a.scores.shape[-1])
+            return backend.copula_means(a.scores, other[0], a.entropy, *other[1:], *formula)
+        n = a.shape[2]
+        rows = rows_of(a, least=3).reshape(a.shape)
+        found = backend.ranked_means(rows, score_table(n), *other, *_formula(n))
+        if found is None:
+            raise unfit(a)
+        return found
+
+
+def _formula(n: int) -> tuple[float, float, float]:
+    """Bias, factor and the least 1 - ρ² of maps with n positions."""
+    return independence_bias(n), 1 + RANK_LOSS / n, max(float(n) ** -2, 4.0**-MOST_BITS)
 
 
 def independence_bias(n: int) -> float:

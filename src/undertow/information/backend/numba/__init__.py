@@ -11,14 +11,17 @@ import torch
 from torch import Tensor
 
 from undertow.information.backend import Packed as Together
-from undertow.information.backend.numba import correlations, histograms
+from undertow.information.backend.numba import copula, histograms
 from undertow.information.backend.numba.layout import block_means, moments, plain
 from undertow.information.backend.numba.ranking import look_up
 from undertow.information.backend.numba.tallies import Packed, tallies, tally_bits
+from undertow.information.backend.numba.tiles import products as _products
+from undertow.information.backend.numba.tiles import turned
 
 __all__ = [
-    "block_means", "copula_bits", "equal_widths", "histogram_bits", "moments", "packed", "plain",
-    "products", "rank_bins", "standardised",
+    "block_means", "copula_bits", "copula_means", "correlations", "equal_widths", "histogram_bits",
+    "met", "moments", "packed", "plain", "products", "rank_bins", "ranked_means",
+    "standardised",
 ]  # fmt: skip
 
 MANY_BINS = 13
@@ -28,8 +31,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def standardised(rows: Tensor, table: Array) -> tuple[Tensor, Tensor] | None:
     """As the protocol says."""
-    found = correlations.standardised(rows.numpy(), table)
+    found = copula.standardised(rows.numpy(), table)
     return None if found is None else (torch.from_numpy(found[0]), torch.from_numpy(found[1]))
+
+
+def met(*scores: Tensor) -> Tensor:
+    """As the protocol says: turned, in whole vectors."""
+    found = turned([_flat(family, 2) for family in scores])
+    batch = np.broadcast_shapes(*(tuple(family.shape[:-2]) for family in scores))
+    return torch.from_numpy(found).reshape(*batch, *found.shape[1:])
 
 
 def copula_bits(
@@ -39,8 +49,34 @@ def copula_bits(
     """As the protocol says."""
     shape, pairs = _broadcast(a_entropy.shape[:-1], b_entropy.shape[:-1])
     most = _flat(a_entropy, 1), _flat(b_entropy, 1)
-    found = correlations.copula_bits(_flat(a, 2), _flat(b, 2), *most, pairs, bias, factor, floor)
+    found = copula.copula_bits(_flat(a, 2), _flat(b, 2), *most, pairs, bias, factor, floor)
     return torch.from_numpy(found).reshape(*shape, *found.shape[1:])
+
+
+def copula_means(
+    a: Tensor, b: Tensor, a_entropy: Tensor, b_entropy: Tensor, parts: int,
+    bias: float, factor: float, floor: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """As the protocol says."""
+    scores, most = _flat(a, 2), (_flat(a_entropy, 1), _flat(b_entropy, 1))
+    by_row, by_part = copula.copula_means(scores, _flat(b, 2), *most, parts, bias, factor, floor)
+    return torch.from_numpy(by_row), torch.from_numpy(by_part)
+
+
+def ranked_means(
+    maps: Tensor, table: Array, b: Tensor, b_entropy: Tensor, parts: int,
+    bias: float, factor: float, floor: float,
+) -> tuple[Tensor, Tensor] | None:  # fmt: skip
+    """As the protocol says."""
+    found = copula.ranked_means(
+        _flat(maps, 2), table, _flat(b, 2), _flat(b_entropy, 1), parts, bias, factor, floor
+    )
+    return None if found is None else (torch.from_numpy(found[0]), torch.from_numpy(found[1]))
+
+
+def correlations(s: Tensor, t: Tensor) -> Tensor:
+    """As the protocol says."""
+    return torch.from_numpy(copula.correlations(_flat(s, 2), _flat(t, 2)))
 
 
 def rank_bins(rows: Tensor, table: Array) -> Tensor | None:
@@ -79,14 +115,12 @@ def histogram_bits(
 
 def products(one: Tensor, two: Tensor) -> Tensor:
     """As the protocol says."""
-    return torch.from_numpy(
-        correlations.products(one.contiguous().numpy(), two.contiguous().numpy())
-    )
+    return torch.from_numpy(_products(one.contiguous().numpy(), two.contiguous().numpy()))
 
 
 def _flat(values: Tensor, kept: int) -> Array:
     """An array with a single batch axis before the last ``kept``."""
-    return values.reshape(-1, *values.shape[values.dim() - kept :]).numpy()
+    return values.reshape(-1, *values.shape[values.dim() - kept :]).contiguous().numpy()
 
 
 def _met(together: Together) -> Packed:

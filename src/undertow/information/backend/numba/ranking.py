@@ -16,7 +16,7 @@ import numpy as np
 
 from undertow.information.backend.numba.kernels import Array, compiled, spread
 
-__all__ = ["average_ranks", "look_up", "ordered"]
+__all__ = ["CHUNK", "average_ranks", "look_through", "look_up", "ordered"]
 
 Then: TypeAlias = Callable[[Array, int, Array, Array, Array], None]
 
@@ -177,20 +177,45 @@ def look_up(maps: Array, table: Array, then: Then | None = None) -> Array | None
     """
     out = np.empty(maps.shape, dtype=table.dtype)
     bad: list[int] = []
-    spread(partial(_rank, maps, table, then, out, bad), *maps.shape)
+    spread(partial(_rank, maps, table, then, out, 1, bad), *maps.shape)
     return None if bad else out
 
 
+def look_through(maps: Array, table: Array, then: Then, together: int) -> bool:
+    """As :func:`look_up`, but what comes out is shown to ``then`` and not kept.
+
+    Args:
+        maps: float32, (row, position), C-contiguous.
+        table: as for :func:`look_up`.
+        then: as for :func:`look_up`; called with whole groups of rows.
+        together: rows of a group.
+
+    Returns:
+        ``False`` if a value is not finite.
+    """
+    rows, positions = maps.shape
+    bad: list[int] = []
+    spread(
+        partial(_rank, maps, table, then, None, together, bad),
+        rows // together,
+        positions * together,
+    )
+    return not bad
+
+
 def _rank(
-    maps: Array, table: Array, then: Then | None, out: Array, bad: list[int], start: int, stop: int
-) -> None:
-    """Rows from ``start`` up to ``stop`` of ``out``, or the row where ``bad`` ones begin."""
+    maps: Array, table: Array, then: Then | None, out: Array | None, together: int,
+    bad: list[int], start: int, stop: int,
+) -> None:  # fmt: skip
+    """Groups of rows from ``start`` up to ``stop``; or the row where ``bad`` ones begin."""
     positions = maps.shape[1]
+    start, stop = start * together, stop * together
     index_bits = max(1, (positions - 1).bit_length())
     dtype = np.uint32 if index_bits <= 14 else np.uint64
     levels = float((1 << min(24, dtype(0).itemsize * 8 - index_bits)) - 1)
-    chunk = max(1, CHUNK // positions)
+    chunk = max(1, CHUNK // (positions * together)) * together
     keys = np.empty((min(chunk, stop - start), positions), dtype=dtype)
+    again = np.empty(keys.shape, dtype=table.dtype) if out is None else None
     least, tied = np.empty(len(keys), dtype=np.int32), np.empty(len(keys), dtype=np.bool_)
     repeats = np.empty(len(keys))
     for low in range(start, stop, chunk):
@@ -200,9 +225,10 @@ def _rank(
             bad.append(low)
             return
         some.sort(axis=1)
-        _look_up(maps[part], some, least, table, out[part], tied, index_bits, repeats)
+        found = out[part] if out is not None else again[: len(some)]  # type: ignore[index]
+        _look_up(maps[part], some, least, table, found, tied, index_bits, repeats)
         if then is not None:
-            then(out[part], low, least, tied, repeats)
+            then(found, low, least, tied, repeats)
 
 
 def average_ranks(maps: Array) -> Array | None:
