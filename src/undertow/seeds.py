@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 
-__all__ = ["derive"]
+__all__ = ["derive", "portable"]
 
 
 def derive(seed: int, *words: str | int) -> int:
@@ -19,3 +20,11 @@ def derive(seed: int, *words: str | int) -> int:
     """
     text = "\x1f".join((str(int(seed)), *(f"{type(w).__name__}:{w}" for w in words)))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def portable(name: str) -> str:
+    """A name without folders: ``a/net.py:make+b/c.py:f`` is ``net.py:make+c.py:f``.
+
+    What is drawn for a model or an attack from a file then is the same wherever the file lies.
+    """
+    return re.sub(r"[^+/\\]*[/\\]", "", name)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from undertow.errors import BadInput, UndertowError, UnknownName
 from undertow.progress import SILENT, terminal
 from undertow.registry import Registry
-from undertow.seeds import derive
+from undertow.seeds import derive, portable
 from undertow.types import Draws, Goal
 
 
@@ -47,6 +47,12 @@ def test_seeds_differ_by_word_and_fit_a_generator(seed: int, a: str, b: str) -> 
     if a != b:
         assert derive(seed, a) != derive(seed, b)
     torch.Generator().manual_seed(derive(seed, a))
+
+
+def test_a_name_is_the_same_wherever_its_file_lies() -> None:
+    for name in ("net.py:make", "/tmp/x/net.py:make", "../net.py:make", r"C:\\a\\net.py:make"):
+        assert portable(name) == "net.py:make"
+    assert portable("a/net.py:f+good_init+b/c.py:g") == "net.py:f+good_init+c.py:g"
 
 
 def test_words_do_not_run_together() -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import nn
 
 from undertow.data import load_data
 from undertow.errors import BadInput, Foreign
+from undertow.models import devices, fitting
 from undertow.models.fitting import Batches, fit
 from undertow.models.recipe import Recipe
 from undertow.models.registry import fresh
@@ -57,28 +59,30 @@ def test_it_learns_and_says_so():
     assert not network.training
 
 
+class Stop(Exception):
+    pass
+
+
+def stopping(after):
+    """Progress that ends a training after so many epochs."""
+
+    @contextmanager
+    def progress(title, total, unit=""):
+        left = [after]
+
+        def advance(amount=1, note=""):
+            left[0] -= amount
+            if 0 < amount < 1 and left[0] < 0:
+                raise Stop
+
+        yield advance
+
+    return progress
+
+
 def test_a_stopped_training_ends_in_the_same_weights(tmp_path):
     """Stopped after each epoch, and once in the middle of one: nothing changes."""
     undisturbed, log = _fit()
-
-    class Stop(Exception):
-        pass
-
-    def stopping(after):
-        from contextlib import contextmanager
-
-        @contextmanager
-        def progress(title, total, unit=""):
-            left = [after]
-
-            def advance(amount=1, note=""):
-                left[0] -= amount
-                if 0 < amount < 1 and left[0] < 0:
-                    raise Stop
-
-            yield advance
-
-        return progress
 
     for after in (0.6, 1.1, 2.3):
         with pytest.raises(Stop):
@@ -89,6 +93,25 @@ def test_a_stopped_training_ends_in_the_same_weights(tmp_path):
     finished, _ = _fit(checkpoint=tmp_path / "c.pt", progress=stopping(-1))
     assert _same(undisturbed, finished)  # nothing was left to do
     assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_training_goes_on_in_the_precision_in_which_it_began(tmp_path, monkeypatch):
+    plain, _ = _fit()
+    monkeypatch.setattr(fitting, "precision", lambda device: torch.bfloat16)
+    undisturbed, _ = _fit()
+    assert not _same(plain, undisturbed)
+    with pytest.raises(Stop):
+        _fit(checkpoint=tmp_path / "c.pt", progress=stopping(1.1))
+    monkeypatch.setattr(fitting, "precision", lambda device: torch.float32)
+    assert _same(undisturbed, _fit(checkpoint=tmp_path / "c.pt")[0])
+
+
+@pytest.mark.parametrize("gain", [0.7, 1.1, 2.0])
+def test_bfloat16_is_for_processors_on_which_it_is_quicker(gain, monkeypatch):
+    monkeypatch.setattr(devices, "bf16_gain", lambda kind: gain)
+    monkeypatch.setattr(devices, "native", lambda device: torch.bfloat16)
+    wanted = torch.bfloat16 if gain > 1.2 else torch.float32
+    assert devices.precision(torch.device("cpu")) == wanted
 
 
 _SCRIPT = """
@@ -206,7 +229,7 @@ def test_averaged_weights_are_the_running_mean():
     from undertow.models.fitting import _State
 
     network = fresh("digits_cnn", _data(), 0)
-    state = _State(network, dataclasses.replace(SMALL, average=0.75))
+    state = _State(network, dataclasses.replace(SMALL, average=0.75), torch.float32)
     with torch.no_grad():
         network.head.bias.fill_(1.0)
         network.blocks[0].norm.running_mean.fill_(2.0)

@@ -34,15 +34,32 @@ def _plain(*layers):
 X = torch.rand(4, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 
 
+class SamePadding(nn.Conv2d):
+    """Pads what it is given, as ports of EfficientNet do."""
+
+    def forward(self, x):
+        return super().forward(nn.functional.pad(x, (0, 1, 0, 1)))
+
+
+class Standardised(nn.Conv2d):
+    """Its weights are standardised in the pass (Qiao et al. 2019): the norm cannot go there."""
+
+    def forward(self, x):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        weight = weight / weight.std((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, weight, self.bias)
+
+
 @pytest.mark.parametrize(
     "layers",
     [
+        (SamePadding(3, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU6()),
         (nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU()),
         (nn.Conv2d(3, 6, 3, bias=False, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU6()),
         (nn.Conv2d(3, 6, 3, groups=3, padding_mode="reflect", padding=1), nn.BatchNorm2d(6)),
         (nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6, affine=False), nn.ReLU(inplace=True)),
     ],
-    ids=["plain", "strided", "grouped", "without affine weights"],
+    ids=["padding of its own", "plain", "strided", "grouped", "without affine weights"],
 )
 def test_it_computes_the_same(layers):
     model = _plain(*layers)
@@ -161,13 +178,14 @@ def _normed():
         _hooked,
         _training,
         lambda: _plain(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6, track_running_stats=False)),
+        lambda: _plain(Standardised(3, 6, 3), nn.BatchNorm2d(6)),
         lambda: _plain(nn.Conv2d(3, 6, 3), nn.GroupNorm(2, 6)),
         lambda: _plain(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)).bfloat16(),
         lambda: torch.jit.trace(_plain(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)), X),
     ],
     ids=[
         "branched", "twice", "between", "reader", "dropping", "hooked", "training", "untracked",
-        "group", "bfloat16", "traced",
+        "standardised", "group", "bfloat16", "traced",
     ],
 )  # fmt: skip
 def test_what_cannot_be_folded_is_used_as_it_is(make):

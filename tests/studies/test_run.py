@@ -346,3 +346,11 @@ def test_a_mapping_that_is_no_study_is_told_in_one_line(given: Any, words: str) 
     with pytest.raises(UndertowError, match=words) as caught:
         study(given)
     assert "\n" not in str(caught.value)
+
+
+def test_draws_do_not_depend_on_where_a_file_lies() -> None:
+    x, y = torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
+    batch = Batch(index=np.array([3, 5]), x=x, y=y, seed=0)
+    here, there = (batch.draws(f"{folder}/net.py:make", "pgd") for folder in ("a", "/b/c"))
+    assert torch.equal(here.seeds, there.seeds)
+    assert not torch.equal(here.seeds, batch.draws("a/net.py:other", "pgd").seeds)

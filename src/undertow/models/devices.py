@@ -8,12 +8,13 @@ import time
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from undertow.errors import BadInput, shown
 
-__all__ = ["bf16_gain", "even_parts", "out_of_memory", "precision", "processor", "usable"]
+__all__ = ["bf16_gain", "even_parts", "native", "out_of_memory", "precision", "processor", "usable"]
 
 
 def usable(device: str | torch.device) -> torch.device:
@@ -64,6 +65,11 @@ def out_of_memory(problem: BaseException) -> bool:
     return isinstance(problem, RuntimeError) and any(t in words for t in told)
 
 
+QUICKER: Final = 1.2
+"""How many times as fast bfloat16 must be to be worth its rounding: by so much, noise in the trial
+does not decide, for there is none of it or the double."""
+
+
 @cache
 def bf16_gain(kind: str) -> float:
     """How many times as fast a convolution is in bfloat16 as in float32; tried once a process.
@@ -89,6 +95,12 @@ def bf16_gain(kind: str) -> float:
 
 
 def precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where that is quicker, else float32: what networks are trained in."""
+    quick = native(device) == torch.bfloat16 and bf16_gain(device.type) > QUICKER
+    return torch.bfloat16 if quick else torch.float32
+
+
+def native(device: torch.device) -> torch.dtype:
     """bfloat16 where the processor multiplies it natively, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32

@@ -76,10 +76,10 @@ def fit(
     if len(batches) == 0:
         raise BadInput(f"{len(data)} images to fit, fewer than one batch of {recipe.batch}")
     targets = (data.labels if soft is None else soft).to(device)
-    state = _State(network, recipe)
+    state = _State(network, recipe, precision(device))
     identity = {**recipe.as_dict(), "seed": seed, "data": data.fingerprint, "soft": _digest(soft)}
     if hardening is not None:
-        state.adversary = Adversary(hardening, _watched(held_out), seed, precision(device))
+        state.adversary = Adversary(hardening, _watched(held_out), seed, state.dtype)
         identity |= state.adversary.identity()
     if checkpoint is not None:
         state.resume(checkpoint, identity)
@@ -109,8 +109,9 @@ def fit(
 class _State:
     """Everything that changes while training."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, dtype: torch.dtype) -> None:
         self.network = network
+        self.dtype = dtype
         self.recipe = recipe
         self.averaged = torch.optim.swa_utils.AveragedModel(network, use_buffers=True).module
         self.averaged.eval().requires_grad_(False)
@@ -137,6 +138,7 @@ class _State:
             "optimiser": self.optimiser.state_dict(),
             "epoch": self.epoch,
             "log": self.log,
+            "dtype": self.dtype,
             "adversary": None if self.adversary is None else self.adversary.saved(),
         }
 
@@ -183,7 +185,9 @@ class _State:
         self.optimiser.load_state_dict(saved["optimiser"])
         self.epoch = saved["epoch"]
         self.log = saved["log"]
+        self.dtype = saved.get("dtype", self.dtype)  # training goes on as it began
         if self.adversary is not None:
+            self.adversary.dtype = self.dtype
             self.adversary.resume(saved["adversary"])
 
     @torch.no_grad()
@@ -199,7 +203,7 @@ def _epoch(
     state: _State, batches: Batches, targets: Tensor, labels: Tensor, steps: int, advance: Any
 ) -> dict[str, int | float]:
     start = time.perf_counter()
-    dtype = precision(batches.device)
+    dtype = state.dtype
     total = torch.zeros((), device=batches.device, dtype=torch.float32)
     state.network.train()
     adversary = state.adversary

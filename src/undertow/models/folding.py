@@ -78,7 +78,7 @@ def _pairs(model: nn.Module, x: Images) -> tuple[list[tuple[nn.Module, nn.Module
 
     def after(module: nn.Module, args: Any, output: Any) -> None:
         calls[module] = calls.get(module, 0) + 1
-        if type(module) in _AFFINE:
+        if isinstance(module, _AFFINE):
             made[id(output)] = (module, output)
         elif isinstance(module, _BatchNorm) and args and id(args[0]) in made:
             found.append((made[id(args[0])][0], module))
@@ -86,7 +86,7 @@ def _pairs(model: nn.Module, x: Images) -> tuple[list[tuple[nn.Module, nn.Module
     handles = [
         m.register_forward_hook(after)
         for m in model.modules()
-        if type(m) in _AFFINE or isinstance(m, _BatchNorm)
+        if isinstance(m, (*_AFFINE, _BatchNorm))
     ]
     try:
         logits: Tensor = ask(model, x)

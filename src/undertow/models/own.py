@@ -29,7 +29,7 @@ from undertow.models.shield import shield
 from undertow.models.shipping import write_weights
 from undertow.models.trim import trim
 from undertow.progress import SILENT, Progress
-from undertow.seeds import derive
+from undertow.seeds import derive, portable
 
 __all__ = ["Made", "distill_own", "harden_own", "shield_own", "trim_own"]
 
@@ -197,7 +197,7 @@ def harden_own(
         network,
         fit,
         recipe or Recipe(epochs=30, smoothing=0.0),
-        seed=derive(seed, spec, "robust"),
+        seed=derive(seed, portable(spec), "robust"),
         checkpoint=Path(out) / "robust.pt",
         held_out=held_out,
         hardening=chosen,

@@ -13,8 +13,7 @@ from undertow.attacks.driver.oracle import ModelOracle
 from undertow.errors import BadInput
 from undertow.models.asking import ask
 from undertow.models.defended import Aware, defence_in
-from undertow.models.devices import bf16_gain, out_of_memory
-from undertow.models.devices import precision as native
+from undertow.models.devices import bf16_gain, native, out_of_memory
 from undertow.models.folding import folded
 from undertow.models.steady import announce
 from undertow.types import Attack, Images, Precision

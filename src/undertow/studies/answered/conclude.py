@@ -6,7 +6,7 @@ import numpy as np
 
 from undertow.axes import PROFILES
 from undertow.errors import BadInput
-from undertow.seeds import derive
+from undertow.seeds import derive, portable
 from undertow.statistics.bands import aggregate
 from undertow.statistics.effects import compare, proportion
 from undertow.statistics.verdicts import standardised
@@ -75,7 +75,7 @@ def conclude(run: Run) -> Answers:
 
 
 def _rng(results: Results, *words: str) -> np.random.Generator:
-    return np.random.default_rng(derive(results.spec.seed, "answers", *words))
+    return np.random.default_rng(derive(results.spec.seed, "answers", *map(portable, words)))
 
 
 def _ask(name: str, results: Results) -> Answer:

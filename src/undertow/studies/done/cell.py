@@ -25,7 +25,7 @@ from undertow.information.readers import rival_of, takeover, takeover_depth
 from undertow.measuring.meter import Measured
 from undertow.models.asking import ask
 from undertow.models.defended import fooled, rejected, undefended
-from undertow.seeds import derive
+from undertow.seeds import derive, portable
 from undertow.store import Cell
 from undertow.studies.asked.plan import Unit, carries
 from undertow.studies.done.carried import carried, carried_at_end
@@ -56,7 +56,8 @@ class Batch:
 
     def draws(self, *words: str) -> Draws:
         """Random numbers of these inputs for one purpose."""
-        seeds = [derive(self.seed, *words, int(i)) for i in self.index]
+        names = [portable(word) for word in words]
+        seeds = [derive(self.seed, *names, int(i)) for i in self.index]
         return Draws(torch.tensor(seeds, dtype=torch.int64))
 
 

@@ -17,7 +17,7 @@ from undertow.errors import BadInput
 from undertow.models.asking import ask
 from undertow.models.defended import defence_in, rejected, undefended
 from undertow.progress import Progress
-from undertow.seeds import derive
+from undertow.seeds import derive, portable
 from undertow.studies.asked.plan import TOGETHER
 from undertow.studies.asked.roles import adapted
 from undertow.studies.asked.spec import AttackSpec, StudySpec
@@ -86,7 +86,7 @@ def _one(
     if attack.match_l2 is None and attack.match_success is None:
         return {"settings": settings_of(given)}
     how: dict[str, Any] = {
-        "target": attack.aim, "seed": derive(spec.seed, "strength", attack.id),
+        "target": attack.aim, "seed": derive(spec.seed, "strength", portable(attack.id)),
         "precision": spec.precision,
     }  # fmt: skip
     on = models if attack.ensemble else models[0]
@@ -118,7 +118,7 @@ def _checked(
     x, y = (part[:INPUTS] for part in _calibration(spec, models, held_out, device))
     return sanity(
         make(attack.name, **settings), models[0], x, y,
-        target=attack.aim, seed=derive(spec.seed, "sanity", attack.id),
+        target=attack.aim, seed=derive(spec.seed, "sanity", portable(attack.id)),
     )  # fmt: skip
 
 
