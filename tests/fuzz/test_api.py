@@ -12,7 +12,7 @@ import pytest
 from undertow.store import Run
 
 
-@pytest.mark.parametrize("every", [2, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_nothing_raw(every: int, small_run: Run) -> None:
     script = Path(__file__).with_name("api.py")
     done = subprocess.run(

@@ -170,7 +170,7 @@ def _fault(arguments: list[str], capsys: pytest.CaptureFixture[str], folder: Pat
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("every", [2, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", sorted(BASE))
 def test_a_command_with_any_value(
     name: str,

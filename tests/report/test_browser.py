@@ -142,7 +142,7 @@ def test_names_with_markup_run_nothing(browser: Any, evil: Run) -> None:
     assert browser.get_log("browser") == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["dark", pytest.param("light", marks=pytest.mark.slow)])
 def test_axe_finds_nothing_serious(
     browser: Any, page: Path, barriers: Callable[[Any], list[str]], theme: str
 ) -> None:

@@ -86,6 +86,7 @@ def test_recorded_inputs_hold_scores_and_the_sets_of_their_row(run: Run) -> None
             assert np.isnan(data["score"].values[:, len(DEFAULT_RANKINGS) :]).all()
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_numbers(run: Run, tmp_path: Path) -> None:
     same_results(run, study(SPEC, out=tmp_path / "run", workers=2))
 

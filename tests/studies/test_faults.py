@@ -186,6 +186,7 @@ def test_what_kills_its_worker_is_tried_with_fewer_inputs(
     assert record.facts["inputs_at_once"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the model .* shows no normalisation")
 def test_what_kills_every_worker_is_a_failed_shard(
     deadly: Callable[[int], StudySpec], fresh_out: Path, monkeypatch: pytest.MonkeyPatch
@@ -236,12 +237,12 @@ def test_a_full_disk_is_one_line_and_the_study_goes_on_when_there_is_room(
 @pytest.mark.parametrize(
     "call",
     [
-        "export {run} --format csv --out {disk}/o",
-        "export {run} --format parquet --out {disk}/o",
+        pytest.param("export {run} --format csv --out {disk}/o", marks=pytest.mark.slow),
+        pytest.param("export {run} --format parquet --out {disk}/o", marks=pytest.mark.slow),
         "export {run} --format netcdf --out {disk}/o",
         "export {run} --format tensorboard --out {disk}/o",
-        "runs merge {run} {run} --out {disk}/o",
-        "report {run} --out {disk}/o.html",
+        pytest.param("runs merge {run} {run} --out {disk}/o", marks=pytest.mark.slow),
+        pytest.param("report {run} --out {disk}/o.html", marks=pytest.mark.slow),
         "trace --model digits_cnn --data digits --attack fgsm --out {disk}/o",
     ],
 )

@@ -149,6 +149,12 @@ def inside(root: Path, path: Path) -> Path:
     Raises:
         Foreign: if it leads out of ``root``.
     """
+    parts = path.relative_to(root).parts if path.is_relative_to(root) else ("..",)
+    if ".." not in parts and not any(
+        os.path.islink(os.path.join(root, *parts[:n]))
+        for n in range(1, len(parts) + 1)
+    ):
+        return path  # no link to follow: the common case, without looking at all folders above
     real = path.resolve()
     if not real.is_relative_to(root.resolve()):
         raise Foreign(f"'{path}' leads out of the run's directory; a run holds no such links")

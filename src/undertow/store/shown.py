@@ -26,11 +26,10 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _none(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-MaybeFloat: TypeAlias = Annotated[float | None, BeforeValidator(_none)]
+MaybeFloat: TypeAlias = Annotated[
+    float | None,
+    BeforeValidator(lambda v: None if isinstance(v, float) and not math.isfinite(v) else v),
+]
 """A number, or ``None`` where there is none; NaN and infinities become ``None``."""
 Floats: TypeAlias = tuple[MaybeFloat, ...]
 

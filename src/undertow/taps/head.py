@@ -111,11 +111,11 @@ def weighed(logits: Tensor) -> Tensor:
 
 
 def cancels(maps: Tensor, slope: Tensor) -> bool:
-    """Whether gradient × maps, summed over the maps, is nothing but rounding everywhere.
+    """Whether gradient × maps, summed over the maps, is next to nothing at every position.
 
     That is so where a norm over the maps of each position comes next: the norm does not see by what
     factor they are multiplied, so the slope along the maps themselves is zero (Euler's theorem on
-    homogeneous functions, of degree zero).
+    homogeneous functions, of degree zero), but for the norm's ε and rounding.
 
     Args:
         maps: (sample, map, row, col).

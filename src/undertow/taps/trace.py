@@ -92,7 +92,7 @@ class Trace:
     calls: tuple[Call, ...]
     macs: int
     cancelled: Callable[[Call], bool]
-    """Whether gradient × maps cancels to rounding at every position of a call's output."""
+    """Whether gradient × maps cancels at every position of a call's output."""
 
 
 @dataclass(slots=True, eq=False)
