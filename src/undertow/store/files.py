@@ -151,8 +151,7 @@ def inside(root: Path, path: Path) -> Path:
     """
     parts = path.relative_to(root).parts if path.is_relative_to(root) else ("..",)
     if ".." not in parts and not any(
-        os.path.islink(os.path.join(root, *parts[:n]))
-        for n in range(1, len(parts) + 1)
+        os.path.islink(os.path.join(root, *parts[:n])) for n in range(1, len(parts) + 1)
     ):
         return path  # no link to follow: the common case, without looking at all folders above
     real = path.resolve()
