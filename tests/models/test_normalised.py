@@ -62,3 +62,43 @@ def test_shipped_models_normalise_and_no_hook_stays() -> None:
     assert normalises(model)
     assert not any(m._forward_pre_hooks for m in model.modules())
     assert torch.equal(*(ut.load_model("digits_cnn")(torch.ones(1, 1, 16, 16)) for _ in range(2)))
+
+
+class Remembering(nn.Module):
+    """Keeps the least size it ever saw, as Swin does its window, and fails on larger ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+        self.least = 10_000
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.least = min(self.least, x.shape[2])
+        self.calls += 1
+        if x.shape[2] > self.least:
+            raise RuntimeError("the size of tensor a must match")
+        return self.head(self.conv(x).mean((2, 3)))
+
+
+def test_what_is_tried_is_not_remembered_by_the_model() -> None:
+    network = Remembering().eval().requires_grad_(False)
+    with pytest.warns(UserWarning, match="no normalisation inside"):
+        model = ut.load_model(network, classes=5)
+    assert int(network.calls) == 0
+    assert model(torch.rand(1, 3, 224, 224)).shape == (1, 5)
+
+
+def test_swin_takes_its_own_size_after_it_was_loaded() -> None:
+    hf = pytest.importorskip("transformers")
+    config = hf.SwinConfig(
+        image_size=64, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 1], num_labels=5
+    )
+    network = hf.SwinForImageClassification(config).eval().requires_grad_(False)
+    x = torch.rand(1, 3, 64, 64)
+    before = network(x).logits
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = ut.load_model(network, classes=5)
+    assert torch.equal(network(x).logits, before)
+    assert ut.measure(model, x, references=torch.rand(4, 3, 64, 64))["iip"].notnull().all()

@@ -16,7 +16,7 @@ from undertow.types import Images
 
 __all__ = [
     "COMPILED", "Around", "Picked", "ask", "in_training", "inside_box", "logits_in", "main_tensor",
-    "plainly", "twin_of", "uncompiled", "unwrapped",
+    "plainly", "stand_in", "twin_of", "uncompiled", "unwrapped",
 ]  # fmt: skip
 
 COMPILED: Final = "_orig_mod"
@@ -174,6 +174,18 @@ def twin_of(model: nn.Module) -> nn.Module:
     """A copy of the modules, with the same parameters and buffers."""
     shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
     return copy.deepcopy(model, shared)
+
+
+def stand_in(model: nn.Module) -> nn.Module:
+    """A copy to try things on, so that what it remembers of a call is not remembered by the model.
+
+    Some are never the same after an input of another size: Hugging Face's Swin narrows its windows
+    to it. Parameters are shared; a model that cannot be copied stands in for itself.
+    """
+    try:
+        return copy.deepcopy(model, {id(p): p for p in model.parameters()})
+    except Exception:  # whatever a stranger's module does on being copied
+        return model
 
 
 def in_training(model: nn.Module) -> str | None:

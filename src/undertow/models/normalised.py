@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from undertow.models.asking import ask, main_tensor
+from undertow.models.asking import ask, main_tensor, stand_in
 
 __all__ = ["PROBES", "normalises"]
 
@@ -23,7 +23,7 @@ def normalises(model: nn.Module) -> bool | None:
     through, or nothing with weights is called.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode; what is tried is a copy.
     """
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     channels = first.in_channels if first is not None else 3
@@ -34,15 +34,16 @@ def normalises(model: nn.Module) -> bool | None:
             place
         )
         received: list[bool] = []
+        tried = stand_in(model)
         with ExitStack() as hooks, torch.no_grad():
-            for module in _weighted(model):
+            for module in _weighted(tried):
                 hooks.callback(
                     module.register_forward_pre_hook(
                         lambda m, args, seen=received: seen.append(_is_normalised(m, args))
                     ).remove
                 )
             try:
-                ask(model, x)
+                ask(tried, x)
             except Exception:  # another size may fit
                 continue
         return received[0] if received else None
