@@ -348,7 +348,9 @@ def chance(
     replaced = others.replaced(estimator, grid, null, None, draws)
     codes = maps.codes(estimator, grid)
     if _averages(estimator):
-        return estimator.means(codes, replaced, others.values.shape[1])[0].mean(dim=(1, 2))
+        by_map, by_part = estimator.means(codes, replaced, others.values.shape[1])
+        first, rest = by_part.mean(dim=2).unbind(dim=1)
+        return first.lerp(rest, 1 - 1 / by_map.shape[2])
     return estimator.pairwise(codes, replaced).mean(dim=(1, 2), dtype=torch.float64)
 
 

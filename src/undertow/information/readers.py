@@ -20,7 +20,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, logsumexp
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d
 
 from undertow.errors import BadInput
 from undertow.information.backend import backend_of
@@ -96,7 +96,8 @@ def features(maps: Maps) -> Float[Tensor, "sample feature"]:
     rows, cols = maps.shape[-2:]
     grid = (min(rows, 2), min(cols, 2))
     if rows % grid[0] == 0 and cols % grid[1] == 0:
-        return avg_pool2d(maps.float(), (rows // grid[0], cols // grid[1])).flatten(1)
+        backend = backend_of(maps)
+        return backend.block_means(backend.plain(maps), grid).flatten(1)
     return adaptive_avg_pool2d(maps.float(), grid).flatten(1)
 
 
