@@ -26,7 +26,7 @@ from benchmarks.tables import as_table
 from undertow.attacks import ATTACKS
 from undertow.errors import UndertowError
 from undertow.measuring.meter import Meter
-from undertow.models.devices import precision
+from undertow.models.devices import native
 from undertow.studies.asked.spec import load_spec
 from undertow.studies.run import study
 from undertow.taps.choose import choose
@@ -123,7 +123,7 @@ def _attacks(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         count = FEW.get(name, 64)
         x, y = ut.load_data(options.data)[:count]
         yield from _beside(name, x, y, models, options.device, "float32")
-        half = precision(torch.device(options.device)) == torch.bfloat16
+        half = native(torch.device(options.device)) == torch.bfloat16
         if half and name in ("igsm", "jsma", "deepfool"):
             yield from _beside(name, x, y, models, options.device, "bf16")
 

@@ -13,8 +13,9 @@ from torch import nn
 
 import undertow as ut
 from benchmarks.information.timing import interleaved, machine_floor
+from undertow.information.coded import Coded, References
 from undertow.information.estimators.gaussian_copula import GaussianCopula
-from undertow.information.matrices import Coded, References, source, target
+from undertow.information.matrices import source, target
 from undertow.information.profiles import iip, ioc, oip
 from undertow.information.readers import Readers, features, fit
 from undertow.measuring.meter import Meter

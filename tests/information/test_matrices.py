@@ -11,10 +11,11 @@ from torch import nn
 
 from undertow.errors import BadInput
 from undertow.information import DEFAULT_NULL, ESTIMATORS, NULLS
+from undertow.information.coded import Coded, References
 from undertow.information.estimators.binned import Binned
 from undertow.information.estimators.gaussian_copula import GaussianCopula
 from undertow.information.grids import area_weights, coarser, pooled
-from undertow.information.matrices import Coded, References, evidence, source, target
+from undertow.information.matrices import evidence, source, target
 from undertow.information.nulls import mismatch, shift, shuffle
 from undertow.types import Draws
 

@@ -15,7 +15,8 @@ from undertow.errors import BadInput
 from undertow.information import ESTIMATORS, NULLS
 from undertow.information.backend import backend_of, using
 from undertow.information.backend.numba import tiles
-from undertow.information.matrices import Coded, Means, References, chance, means, source, target
+from undertow.information.coded import Coded, References
+from undertow.information.matrices import Means, chance, means, source, target
 from undertow.information.nulls import shift
 from undertow.measuring.meter import by_row
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from undertow import taps
+from undertow.information.coded import Coded, References
 from undertow.information.estimators.gaussian_copula import GaussianCopula
 from undertow.information.grids import exact, pooled
-from undertow.information.matrices import Coded, References, source, target
+from undertow.information.matrices import source, target
 from undertow.information.nulls import mismatch
 from undertow.information.profiles import all_profiles
 from undertow.measuring.meter import Meter, Pool, by_row

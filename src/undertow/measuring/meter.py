@@ -16,16 +16,8 @@ from torch import Tensor, nn
 
 from undertow.errors import BadInput
 from undertow.information import ESTIMATORS, NULLS
-from undertow.information.matrices import (
-    Chosen,
-    Matrices,
-    Parts,
-    References,
-    chance,
-    means,
-    source,
-    target,
-)  # fmt: skip
+from undertow.information.coded import Chosen, Parts, References
+from undertow.information.matrices import Matrices, chance, means, source, target
 from undertow.information.nulls import mismatch, shift
 from undertow.information.profiles import Part, by_name, raw_and_null
 from undertow.information.readers import Readers, class_information

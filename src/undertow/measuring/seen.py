@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from undertow import taps as reading
 from undertow.errors import BadInput
+from undertow.information.coded import Chosen, Coded, Parts, References
 from undertow.information.grids import coarser, exact
-from undertow.information.matrices import Chosen, Coded, Parts, References, evidence
+from undertow.information.matrices import evidence
 from undertow.measuring.among import LOT, measured_classes, spread
 from undertow.models.devices import even_parts
 from undertow.taps.read import Reading

@@ -144,7 +144,7 @@ def open_own(path: Path, flags: int) -> int:
 
 
 def inside(root: Path, path: Path) -> Path:
-    """``path``, links followed.
+    """``path``, links in ``root`` followed.
 
     Raises:
         Foreign: if it leads out of ``root``.
