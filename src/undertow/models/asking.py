@@ -170,9 +170,10 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
             parent._modules[name] = child
 
 
-def twin_of(model: nn.Module) -> nn.Module:
-    """A copy of the modules, with the same parameters and buffers."""
-    shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
+def twin_of(model: nn.Module, *, buffers: bool = True) -> nn.Module:
+    """A copy of the modules, with the same parameters and, if so asked, the same buffers."""
+    same = (*model.parameters(), *(model.buffers() if buffers else ()))
+    shared: dict[int, Any] = {id(t): t for t in same}
     return copy.deepcopy(model, shared)
 
 
@@ -183,7 +184,7 @@ def stand_in(model: nn.Module) -> nn.Module:
     to it. Parameters are shared; a model that cannot be copied stands in for itself.
     """
     try:
-        return copy.deepcopy(model, {id(p): p for p in model.parameters()})
+        return twin_of(model, buffers=False)
     except Exception:  # whatever a stranger's module does on being copied
         return model
 
