@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from undertow.cli import run
 from undertow.prose import prose
 from undertow.store import Cell, open_run
@@ -191,6 +193,48 @@ def test_taps_that_match_nothing_leave_no_run_behind(undertow, tmp_path: Path) -
     assert said.code == 2
     assert "no module matches 'nosuch'" in said.err
     assert not out.exists()
+
+
+TOKENS = """
+import pytest
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch, self.token = nn.Conv2d(1, 8, 2, 2), nn.Parameter(torch.ones(1, 1, 8))
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(8, 2, 8, 0.0, batch_first=True, norm_first=True)
+            for _ in range(3)
+        )
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = torch.cat([self.token.expand(len(x), -1, -1), self.patch(x - 0.5).flatten(2).mT], 1)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x[:, 0])
+
+def net():
+    torch.manual_seed(0)
+    return Net().eval()
+"""
+
+
+@pytest.mark.filterwarnings("ignore:model .* inputs of digits right")  # it is not trained
+def test_taps_without_evidence_leave_no_run_behind(undertow, tmp_path: Path) -> None:
+    (tmp_path / "tokens.py").write_text(TOKENS)
+    asked = (
+        "carriers", "--model", f"{tmp_path / 'tokens.py'}:net", "--data", "digits", "--inputs", 4,
+        "--out", tmp_path / "run", "--taps", "patch", "-q",
+    )  # fmt: skip
+    for last, why in (("blocks.1", "cancels at every position"), ("blocks.2", "only its class")):
+        said = undertow(*asked, "--taps", last)
+        assert said.code == 2
+        assert why in said.err
+        assert f"'{last}'" in said.err
+        assert not (tmp_path / "run").exists()
 
 
 TALKATIVE = """

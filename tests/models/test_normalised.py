@@ -64,6 +64,19 @@ def test_shipped_models_normalise_and_no_hook_stays() -> None:
     assert torch.equal(*(ut.load_model("digits_cnn")(torch.ones(1, 1, 16, 16)) for _ in range(2)))
 
 
+class Token(Net):
+    """Holds a weight itself, as transformers do their class token."""
+
+    def __init__(self, before: str) -> None:
+        super().__init__(before)
+        self.token = nn.Parameter(torch.zeros(3))
+
+
+@pytest.mark.parametrize(("before", "does"), [("nothing", False), ("ordinary", True)])
+def test_a_weight_of_the_whole_network_is_no_layer(before: str, does: bool) -> None:
+    assert normalises(Token(before).eval()) is does
+
+
 class Remembering(nn.Module):
     """Keeps the least size it ever saw, as Swin does its window, and fails on larger ones."""
 

@@ -51,8 +51,19 @@ def normalises(model: nn.Module) -> bool | None:
 
 
 def _weighted(model: nn.Module) -> list[nn.Module]:
-    """Modules with weights of their own."""
-    return [m for m in model.modules() if any(True for _ in m.parameters(recurse=False))]
+    """Modules with weights of their own and no such modules inside: layers.
+
+    A network that holds a class token itself receives the image before it does anything to it.
+    """
+
+    def weights(module: nn.Module, *, all_of_them: bool) -> int:
+        return sum(1 for _ in module.parameters(recurse=all_of_them))
+
+    return [
+        m
+        for m in model.modules()
+        if 0 < weights(m, all_of_them=False) == weights(m, all_of_them=True)
+    ]
 
 
 def _is_normalised(module: nn.Module, args: Any) -> bool:

@@ -20,6 +20,7 @@ from undertow.errors import BadInput, Unavailable
 from undertow.information.profiles import benign_spread
 from undertow.measuring.carriers import CONTROLS
 from undertow.measuring.carriers.carry import places
+from undertow.measuring.seen import Forwarded
 from undertow.progress import SILENT, Progress
 from undertow.store import BENIGN, Cell, Run, RunWriter, create_run, open_run, template
 from undertow.studies.answered.conclude import conclude
@@ -96,9 +97,10 @@ def study(
     data = answered(data, spec, models, device)
     spec = with_targets(spec, data.classes)
     train = suited(training_of(spec, data, data_dir, progress), spec, models, device)
-    if spec.taps:  # patterns that match nothing are told before there is a run of that name
+    if spec.taps:  # what cannot be read there is told before there is a run of that name
+        one = train[:1][0].to(device)
         for model in models.values():
-            choose(model, train[:1][0].to(device), list(spec.taps))
+            Forwarded.of(model, choose(model, one, list(spec.taps)), one)
     manifest = manifest_of(spec, data, train, models, device, plugins_told(spec))
     with create_run(out or Path("runs") / spec.name, spec.plain(), manifest) as writer:
         started = time.monotonic()
